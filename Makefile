@@ -6,6 +6,8 @@ UP_FLAGS ?=
 FUZZ_SECONDS ?= 300
 # What the WebAssembly in the web app is built from.
 WASM_SOURCES := $(addsuffix /src,$(addprefix crates/,media messages seal metadata verify)) web/verify/build.mjs
+# The provider at which people sign in, in a test.
+OIDC_PROVIDER := control/tests/oidc-provider/node_modules/.package-lock.json
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv metadata/fold
 
 .DEFAULT_GOAL := help
@@ -32,8 +34,8 @@ check: ## formatting, lints, dependency rules, TypeScript
 	npm --prefix web run --silent check
 	npm --prefix web run --silent test
 
-unit: ## all Rust tests, those on real components included
-	$(CARGO) test --workspace --locked
+unit: $(OIDC_PROVIDER) ## all Rust tests, those on real components included
+	$(CARGO) nextest run --workspace --locked
 
 reference: ## write docs/reference from the code
 	node scripts/reference.mjs --write
@@ -41,7 +43,7 @@ reference: ## write docs/reference from the code
 	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
-	$(CARGO) test --workspace --locked -- --ignored soak_
+	$(CARGO) nextest run --workspace --locked --profile soak --run-ignored only soak_
 
 fuzz: ## fuzz playlists (random logs and queries), RTMP (random bytes) and the metadata log (random statements of its control), FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
 	@for target in $(FUZZ_TARGETS); do \
@@ -66,11 +68,15 @@ compose-test: build ## test the cluster of docker-compose.yml from nothing, with
 
 web: web/dist/index.html ## the web app, built into web/dist
 
+$(OIDC_PROVIDER): control/tests/oidc-provider/package.json control/tests/oidc-provider/package-lock.json
+	npm --prefix control/tests/oidc-provider ci --no-audit --no-fund --ignore-scripts
+	touch $@
+
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund
 	touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/verify/src web/public web/index.html web/vite.config.ts $(WASM_SOURCES) -type f 2>/dev/null)
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/verify/src web/public $(wildcard web/*.html) web/vite.config.ts $(WASM_SOURCES) -type f 2>/dev/null)
 	npm --prefix web run --silent build
 
 fmt: ## format everything
@@ -90,4 +96,4 @@ setup-bench:
 
 clean: ## remove what was built, not what was streamed (./data stays)
 	$(CARGO) clean
-	rm -rf web/dist web/node_modules
+	rm -rf web/dist web/node_modules control/tests/oidc-provider/node_modules

@@ -10,18 +10,22 @@ use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
 /// Sources of the app, within `web`. A directory stands for all in it.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
     "src",
     "verify/src",
     // Built from `crates/verify` by `npm run build`, which builds it anew when its sources are newer.
     "verify/verify.wasm",
     "public",
     "index.html",
+    "studio.html",
+    "sign-in.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",
     "tsconfig.json",
 ];
+/// Pages of the app.
+const PAGES: [&str; 3] = ["index.html", "studio.html", "sign-in.html"];
 /// Set by cargo for this script; Node's tools read them as something else.
 const NOT_FOR_NODE: [&str; 3] = ["DEBUG", "HOST", "TARGET"];
 
@@ -136,13 +140,15 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the page and every script and style that it names are there: a build that was cut off is not embedded.
+/// Checks that the pages and every script and style that they name are there: a build that was cut off is not embedded.
 fn check(embedded: &Path) -> Result<()> {
-    let index = embedded.join("index.html");
-    let page = fs::read_to_string(&index).map_err(|error| format!("cannot read {}: {error}", index.display()))?;
-    for named in page.split('"').filter_map(|text| text.strip_prefix("/assets/")) {
-        if !embedded.join("assets").join(named).is_file() {
-            return Err(format!("index.html names assets/{named}, which is not there: run `npm run build` in web"));
+    for name in PAGES {
+        let path = embedded.join(name);
+        let page = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        for named in page.split('"').filter_map(|text| text.strip_prefix("/assets/")) {
+            if !embedded.join("assets").join(named).is_file() {
+                return Err(format!("{name} names assets/{named}, which is not there: run `npm run build` in web"));
+            }
         }
     }
     Ok(())

@@ -39,11 +39,19 @@ elif [ ! -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; the
     exit 1
 fi
 
+# The runner of the tests, built from its sources (.config/nextest.toml).
+test_runner() {
+    case "${1:-build}" in test | obs) cargo nextest --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-nextest --version 0.9.143 ;; esac
+}
+
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+if [ ${#missing[@]} -eq 0 ]; then
+    test_runner "$@"
+    exit 0
+fi
 
 command -v apt-get >/dev/null || { echo "setup: this script knows Debian only; install by hand: ${missing[*]}" >&2; exit 1; }
 as_root=()
@@ -55,3 +63,4 @@ echo "setup: installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 # RUNLEVEL=1 keeps Debian from starting services (nginx, mosquitto) at once: tests start their own on free ports.
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+test_runner "$@"

@@ -1,12 +1,65 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vite';
+import { defineConfig, type Plugin } from 'vite';
 
-// The broadcast node serves the page with this policy; `vite preview` uses it, too.
-const contentSecurityPolicy = readFileSync(new URL('./csp.txt', import.meta.url), 'utf8').trim();
+const policy = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8').trim();
+
+/** Paths, the page that answers them, and its content security policy, as in broadcast/src/viewers. */
+const PAGES = [
+  { path: /^\/studio(?:\/|$)/, page: '/studio.html', policy: policy('./csp-studio.txt') },
+  { path: /^\/(?:sign-in|setup)$/, page: '/sign-in.html', policy: policy('./csp-studio.txt') },
+  { path: /^\/(?:watch\/[^/]+)?$/, page: '/index.html', policy: policy('./csp.txt') },
+];
+
+interface Servers {
+  middlewares: {
+    use(
+      answer: (
+        request: { url?: string | undefined },
+        response: { setHeader(name: string, value: string): void },
+        next: () => void,
+      ) => void,
+    ): void;
+  };
+}
+
+/** The development servers answer deep links as a node does; what is built has the node's policies, too. */
+function pages(): Plugin {
+  const route = (isBuilt: boolean) => (server: Servers) => {
+    // Nothing is returned, because that would be called once more.
+    server.middlewares.use((request, response, next) => {
+      const [path = '', query] = (request.url ?? '').split('?');
+      const found = PAGES.find((one) => one.path.test(path));
+      if (found) {
+        request.url = found.page + (query === undefined ? '' : `?${query}`);
+        if (isBuilt) response.setHeader('content-security-policy', found.policy);
+      }
+      next();
+    });
+  };
+  return { name: 'pages', configureServer: route(false), configurePreviewServer: route(true) };
+}
+
+/** The page is empty until its script has run, so nothing is painted before: neither a flash of another theme nor a shift of what is shown. */
+const blockingEntry: Plugin = {
+  name: 'blocking-entry',
+  transformIndexHtml: {
+    order: 'post',
+    handler: (html, { path }) =>
+      path === '/index.html'
+        ? html
+        : html.replace(/<script type="module"/g, '<script type="module" blocking="render"'),
+  },
+};
 
 // A local cluster with a self-made certificate, so the proxy does not check it. Development only.
-const node = { target: process.env.SEALCAST_NODE ?? 'https://127.0.0.1:8443', secure: false };
+const key = process.env.SEALCAST_API_KEY;
+const node = {
+  target: process.env.SEALCAST_NODE ?? 'https://127.0.0.1:8443',
+  secure: false,
+  // With a key the studio works without signing in.
+  ...(key ? { headers: { 'x-api-key': key } } : {}),
+};
 const proxy = { '/api': node, '/live': node };
 
 /**
@@ -32,7 +85,10 @@ const hlsFeatures = {
 };
 const hlsSources = fileURLToPath(new URL('./node_modules/hls.js/src/exports-named.ts', import.meta.url));
 
-export default defineConfig({
+const page = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+export default defineConfig(({ mode }) => ({
+  plugins: [pages(), blockingEntry],
   define: hlsFeatures,
   resolve: { alias: [{ find: /^hls\.js$/, replacement: hlsSources }] },
   build: {
@@ -42,9 +98,14 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 800,
+    // Two builds, so that what viewers load has no part that it shares with the studio, and is as few files as before.
+    emptyOutDir: mode !== 'studio',
+    rolldownOptions: {
+      input: mode === 'studio' ? [page('./studio.html'), page('./sign-in.html')] : page('./index.html'),
+    },
   },
   worker: { format: 'es' },
   server: { proxy },
-  preview: { proxy, headers: { 'Content-Security-Policy': contentSecurityPolicy } },
+  preview: { proxy },
   test: { include: ['tests/**/*.test.ts'], environment: 'node' },
-} as Parameters<typeof defineConfig>[0]);
+}));

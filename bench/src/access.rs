@@ -1,19 +1,21 @@
 //! What viewer tokens cost: CPU for a request with and without one, on the same node in turns; the check itself; and viewers who come
 //! with tokens that nobody has seen while control is dead.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use access::token::{Claims, Named, Streams, audience};
+use access::token::Claims;
 use access::{Ask, Checked, Facts, Rules, TokenKey, Verified};
 use anyhow::{Context as _, ensure};
 use media::{ClusterId, StreamId, UnixMillis};
-use metadata::{Body, TokenId, Verifier, Visibility};
+use metadata::{Body, TokenId, Visibility};
 use node::clock::Clock;
 use testkit::cluster::{Cluster, KEY, STREAM};
 use testkit::hls::playlist;
 use testkit::publish::{Clip, clip, publish};
 use testkit::sealcast::{self, text};
+use testkit::viewer_tokens;
 
 use crate::delivery::{self, WithToken};
 use crate::log::Author;
@@ -31,33 +33,17 @@ pub(crate) fn measure(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn key() -> anyhow::Result<TokenKey> {
-    Ok(TokenKey::from_seed(&[7; TokenKey::SEED_BYTES])?)
-}
-
 fn claims(cluster: &ClusterId, stream: &StreamId, viewer: u64) -> Claims {
     let nbf = u64::try_from(Clock::new().wall().0 / 1_000).unwrap_or(0);
-    Claims {
-        sub: Some(format!("u{viewer}")),
-        aud: audience(cluster),
-        exp: nbf + 3_600,
-        nbf,
-        jti: TokenId(viewer.to_be_bytes()),
-        streams: Streams::Some(vec![Named::from(stream)]),
-        admit_by: None,
-        ver: 0,
-        origins: Vec::new(),
-        strict: false,
-        max_viewers: None,
-        chat: false,
-    }
+    let (sub, jti) = (Some(format!("u{viewer}")), TokenId(viewer.to_be_bytes()));
+    Claims { sub, jti, ..viewer_tokens::claims(cluster, stream, nbf) }
 }
 
 /// A token for a stream, and the rows that make nodes take it.
 fn token_for(stream: &StreamId) -> anyhow::Result<WithToken> {
-    let (key, now) = (key()?, Clock::new().wall());
-    let row = Verifier { key: key.public(), from: now, until: UnixMillis(now.0 + 86_400_000) };
-    let token = claims(&Author::cluster()?, stream, 1).sign(&key)?;
+    let now = Clock::new().wall();
+    let row = viewer_tokens::verifier(now, UnixMillis(now.0 + 86_400_000));
+    let token = claims(&Author::cluster()?, stream, 1).sign(&viewer_tokens::key())?;
     Ok(WithToken { prefix: format!("/t/{token}"), row: Body::Verifier(row) })
 }
 
@@ -65,13 +51,13 @@ fn token_for(stream: &StreamId) -> anyhow::Result<WithToken> {
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 fn check() -> anyhow::Result<Figure> {
     let (cluster, hall) = (ClusterId::new("bench")?, StreamId::new("hall")?);
-    let (key, at) = (key()?, Clock::new().wall());
+    let at = Clock::new().wall();
     let rules = Rules::from_facts(Facts {
         visibility: [(hall.clone(), Visibility::Token)].into(),
-        keys: vec![(key.public(), at, UnixMillis(at.0 + 86_400_000))],
+        keys: vec![viewer_tokens::verifier(at, UnixMillis(at.0 + 86_400_000))],
         ..Facts::of(cluster.clone())
     });
-    let text = claims(&cluster, &hall, 1).sign(&key)?;
+    let text = claims(&cluster, &hall, 1).sign(&viewer_tokens::key())?;
     let began = Instant::now();
     let mut verified = None;
     let signatures = CHECKS / 100;
@@ -118,7 +104,9 @@ async fn without_control() -> anyhow::Result<Figure> {
     let base = text(&balancer.ready, "https");
     playlist(&cluster.http, &format!("{base}/t/{first}"), STREAM, "audio", 2).await;
     // What control would sign: the file is the test's own.
-    let seed = std::fs::read(cluster.path("data/control/viewer-tokens.key"))?;
+    let is_key = |path: &PathBuf| path.to_string_lossy().contains("viewer-tokens.");
+    let mut files = std::fs::read_dir(cluster.path("data/control"))?.filter_map(|entry| Some(entry.ok()?.path()));
+    let seed = std::fs::read(files.find(is_key).context("control has a key of viewer tokens")?)?;
     let key = TokenKey::from_seed(seed.as_slice().try_into().context("a seed of 32 bytes")?)?;
     control.process.kill();
     let (name, stream) = (ClusterId::new("sealcast")?, StreamId::new(STREAM)?);

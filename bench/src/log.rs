@@ -5,12 +5,15 @@ use media::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, NodeId,
     ObjectName, PartIndex, RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
 };
+use messages::{SessionInfo, SessionState};
 use seal::{Grant, Keyring, Object, Rendition, Rights, RootKey, Scope, SealBody, SealKind, Sealed, SealingKey};
 
 /// Parts of a segment: a segment has 4 s, a part half a second.
 const PARTS: u32 = 8;
 /// Duration of a part, in ticks.
 const PART_TICKS: i64 = 45_000;
+const SESSION: SessionId = SessionId([7; 16]);
+const EPOCH: Epoch = Epoch(1);
 /// Bytes of an init segment.
 const INIT_BYTES: usize = 700;
 
@@ -66,6 +69,21 @@ impl Author {
         })
     }
 
+    /// The announcement that its ingest makes of its session.
+    pub(crate) fn session(&self, now: UnixMillis) -> SessionInfo {
+        SessionInfo {
+            stream: self.stream.clone(),
+            epoch: EPOCH,
+            session: SESSION,
+            ingest: self.grant.node.clone(),
+            state: SessionState::Live,
+            started_at: now,
+            ladder: Vec::new(),
+            owners: Vec::new(),
+            replicas: 1,
+        }
+    }
+
     pub(crate) fn cluster() -> anyhow::Result<ClusterId> {
         Ok(ClusterId::new("bench")?)
     }
@@ -99,8 +117,8 @@ impl Author {
         let body = SealBody {
             cluster: Self::cluster()?,
             stream: self.stream.clone(),
-            session: SessionId([7; 16]),
-            epoch: Epoch(1),
+            session: SESSION,
+            epoch: EPOCH,
             sequence: LogSequence(self.sequence),
             previous: self.previous,
             issued_at: now,
@@ -118,7 +136,7 @@ impl Author {
     }
 
     fn name(&self, rendition: &RenditionId, slot: Slot) -> ObjectName {
-        ObjectName { stream: self.stream.clone(), rendition: rendition.clone(), epoch: Epoch(1), slot }
+        ObjectName { stream: self.stream.clone(), rendition: rendition.clone(), epoch: EPOCH, slot }
     }
 
     fn object(&self, rendition: &RenditionId, slot: Slot, bytes: &[u8], duration: i64) -> Object {

@@ -107,6 +107,8 @@ fn stream(n: usize) -> Edit {
         key_macs: Vec::new(),
         visibility: metadata::Visibility::Public,
         title: format!("The title of stream {n}, as people write it"),
+        pages: metadata::PageSettings::default(),
+        tenant: None,
     });
     let digest = seal::digest(&n.to_be_bytes());
     let id = RowId(*digest.0.first_chunk().expect("32 bytes have 16"));

@@ -20,6 +20,7 @@ use crate::actor::{Board, Handle};
 use crate::direct::Neighbours;
 use crate::follow::{Follower, subscribe};
 use crate::peers::Addresses;
+use crate::viewers::ChatHub;
 use gate::Input;
 use gate::limits::{HEADS_MAX, PEERS_MAX};
 
@@ -32,6 +33,7 @@ const SESSIONS_MAX: usize = HEADS_MAX;
 pub(crate) struct BusSubscriptions {
     cluster: cluster_view::Subscription,
     sessions: Subscription,
+    chats: Subscription,
 }
 
 /// What a subscription delivers.
@@ -73,6 +75,7 @@ pub(crate) struct Listener {
     pub(crate) cluster: ClusterView,
     pub(crate) log: Arc<Log>,
     pub(crate) from_bus: FromBus,
+    pub(crate) chat: Arc<ChatHub>,
     /// The peers that the gate was told of last.
     pub(crate) told: Vec<NodeId>,
 }
@@ -86,6 +89,7 @@ impl BusSubscriptions {
                 .await
                 .context("cannot subscribe to presences and the policy")?,
             sessions: subscribe(context, "streams/+/session").await?,
+            chats: subscribe(context, "streams/+/chat").await?,
         })
     }
 }
@@ -103,9 +107,11 @@ impl Listener {
                 () = shutdown.cancelled() => return,
                 update = subscriptions.cluster.next() => update.map(Heard::Cluster),
                 message = subscriptions.sessions.recv() => message.map(Heard::Message),
+                message = subscriptions.chats.recv() => message.map(Heard::Message),
                 () = self.follower.heed() => continue,
                 _ = ticks.tick() => {
                     self.tell_peers().await;
+                    self.note_control();
                     self.follower.tick().await;
                     self.handle.interrupted().tick(self.context.clock.elapsed());
                     continue;
@@ -139,14 +145,33 @@ impl Listener {
                 }
                 _ => Some(Input::Garbage("the session of its stream")),
             },
+            Topic::Chat(stream) => match serde_json::from_slice(&raw) {
+                Ok(changes) => {
+                    self.chat.heard(&stream, changes);
+                    None
+                }
+                Err(_) => Some(Input::Garbage("the chat of its stream")),
+            },
             _ => None,
         }
+    }
+
+    /// Without control nobody can write in a chat.
+    fn note_control(&self) {
+        let is_there = self.cluster.look(|cluster| {
+            let mut controls = cluster.members.members().filter(|member| member.presence.role == Role::Control);
+            controls.any(|member| cluster.health(member) != Health::Offline)
+        });
+        self.chat.pause(!is_there);
     }
 
     /// Acts on what a message did to the view of the cluster.
     async fn update(&mut self, update: Update) -> Option<Input> {
         match update {
-            Update::Presence { presence, .. } => self.presence(&presence).await,
+            Update::Presence { presence, .. } => {
+                self.note_control();
+                self.presence(&presence).await;
+            }
             Update::Policy(_) => self.from_bus.note_policy(&self.context.id, &self.cluster),
             Update::Unchanged => {}
             Update::Malformed(Malformed::Topic) => return Some(Input::Garbage("a topic of ours")),

@@ -1,6 +1,7 @@
 //! Names and descriptions of this role's metrics, for `/metrics`.
 
 pub(crate) const HELP: &[(&str, &str)] = &[
+    ("broadcast_chat_malformed_total", "Changes of chats that could not be read, or were larger than any."),
     ("broadcast_alerts_dropped_total", "Alerts that were dropped because too many waited for the bus."),
     ("broadcast_sessions_unknown_total", "Sessions that were announced of streams that the catalogue does not have."),
     ("broadcast_disk_failures_total", "Heads that could not be written."),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use access::Rules;
+use access::{Facts, Rules, SessionRules};
 use anyhow::{Context as _, Result};
 use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, Role};
@@ -125,7 +125,7 @@ impl Broadcast {
         let dvr = dvr.map(|settings| (settings, Arc::clone(&keys.borrow())));
         let Threads { handle, outputs, recorder, gate } =
             Threads::start((gate, Views::with_bounds(config.waiting())), disk.clone(), dvr, context.clock, &shutdown)?;
-        let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys));
+        let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys), &shutdown);
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
         let subscriptions = BusSubscriptions::open(context, &cluster).await?;
@@ -142,6 +142,8 @@ impl Broadcast {
         tasks.spawn(ending(handle.views().clone().wake_in_turn(shutdown.clone())));
         tasks.spawn(ending(memory.run(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
+        let asked = replica::Peers::new(context, cluster.clone(), &handles.config.control)?;
+        tasks.spawn(ending(Arc::clone(&handles.chat).run(asked, shutdown.clone())));
         tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
@@ -226,6 +228,7 @@ struct Handles {
     log: Arc<Log>,
     keys: watch::Sender<Arc<Keyring>>,
     access: Arc<viewers::AccessControl>,
+    chat: Arc<viewers::ChatHub>,
 }
 
 impl Handles {
@@ -235,6 +238,7 @@ impl Handles {
         context: Context,
         handle: Handle,
         (urls, log, keys): (Urls, Arc<Log>, watch::Sender<Arc<Keyring>>),
+        shutdown: &CancellationToken,
     ) -> (Self, Follower) {
         let from_bus = FromBus::default();
         let peers = Peers {
@@ -246,10 +250,24 @@ impl Handles {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
+        let chat = viewers::ChatHub::new(viewers::ChatBounds::default(), shutdown.clone());
         let access = viewers::AccessControl::new(context.clock);
-        access.obey(rules_of(&log, &context));
-        let handles =
-            Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys, access };
+        obey_log(&access, &log, &context);
+        let handles = Self {
+            config,
+            context,
+            urls,
+            handle,
+            peers,
+            fetcher,
+            attention,
+            from_bus,
+            traffic,
+            log,
+            keys,
+            access,
+            chat,
+        };
         (handles, follower)
     }
 
@@ -272,9 +290,11 @@ impl Handles {
     fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
         let (access, context, keys) = (Arc::clone(&self.access), self.context.clone(), self.keys.clone());
+        let chat = Arc::clone(&self.chat);
         move |log: &Arc<Log>| {
             // First of all: who lost a right has lost it.
-            access.obey(rules_of(log, &context));
+            obey_log(&access, log, &context);
+            chat.keep(|stream| access.has_chat(stream));
             from_bus.note_policy(&node, &cluster);
             let (gate, keys, log) = (gate.clone(), keys.clone(), Arc::clone(log));
             Box::pin(async move {
@@ -295,6 +315,7 @@ impl Handles {
             cluster,
             log: Arc::clone(&self.log),
             from_bus: self.from_bus.clone(),
+            chat: Arc::clone(&self.chat),
             told: Vec::new(),
         }
     }
@@ -318,6 +339,7 @@ impl Handles {
             target_duration_s: self.config.target_duration_s,
             direct: self.urls.public.clone().map(|url| viewers::Direct { url, neighbours }),
             access: Arc::clone(&self.access),
+            chat: Arc::clone(&self.chat),
         };
         viewers::Viewers::new(settings, Arc::new(snapshots), self.traffic.clone())
     }
@@ -374,8 +396,17 @@ impl Handles {
 }
 
 /// Who may have what, as the log says.
-fn rules_of(log: &Log, context: &Context) -> Rules {
-    log.look(|view| Rules::of(&view, &context.cluster))
+/// From now on, what the log says decides who may watch, and who is signed in.
+fn obey_log(access: &viewers::AccessControl, log: &Log, context: &Context) {
+    let cluster = &context.cluster;
+    let (facts, foreign, sessions) = log.look(|view| {
+        (Facts::from_log(&view, cluster), viewers::ForeignKeys::of(&view), SessionRules::of(&view, cluster))
+    });
+    let rules = Rules::from_facts(Facts { signers: foreign.signers(), ..facts });
+    // First the keys: a token of a signer that the rules have is not refused in between.
+    access.take_foreign(foreign);
+    access.obey(rules);
+    access.believe(sessions);
 }
 
 /// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.

@@ -19,6 +19,8 @@ fn row(name: &str, pool: &str) -> Body {
         key_macs: Vec::new(),
         visibility: metadata::Visibility::Public,
         title: String::new(),
+        pages: metadata::PageSettings::default(),
+        tenant: None,
     })
 }
 

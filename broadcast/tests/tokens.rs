@@ -4,48 +4,40 @@
 
 mod support;
 
-use access::TokenKey;
-use access::token::{Claims, Named, Streams, audience};
+use access::token::Claims;
 use http::StatusCode;
 use media::UnixMillis;
-use metadata::{Body, RevokedTokens, StreamSettings, TokenId, TokenRevocation, Verifier, ViewerDigest, Visibility};
+use metadata::{Body, RevokedTokens, StreamSettings, TokenId, TokenRevocation, ViewerDigest, Visibility};
 use support::{Node, Zone, eventually};
 use testkit::studio::{Studio, cluster, stream};
+use testkit::viewer_tokens;
 
 const HOUR_MS: i64 = 3_600_000;
 
-fn key() -> TokenKey {
-    TokenKey::from_seed(&[7; 32]).unwrap()
-}
-
 fn row(name: &str, visibility: Visibility) -> Body {
     let (name, pool) = (stream(name), "default".to_owned());
-    Body::Stream(StreamSettings { name, pool, key_macs: Vec::new(), visibility, title: String::new() })
+    Body::Stream(StreamSettings {
+        name,
+        pool,
+        key_macs: Vec::new(),
+        visibility,
+        title: String::new(),
+        tenant: None,
+        pages: metadata::PageSettings::default(),
+    })
 }
 
 fn token(zone: &Zone, sub: &str, jti: u8) -> String {
     let nbf = u64::try_from(zone.now().0 / 1_000).unwrap();
-    let claims = Claims {
-        sub: Some(sub.to_owned()),
-        aud: audience(&cluster()),
-        exp: nbf + 3_600,
-        nbf,
-        jti: TokenId([jti; 8]),
-        streams: Streams::Some(vec![Named::from(&stream("demo"))]),
-        admit_by: None,
-        ver: 0,
-        origins: Vec::new(),
-        strict: false,
-        max_viewers: None,
-        chat: false,
-    };
-    claims.sign(&key()).unwrap()
+    let (sub, jti) = (Some(sub.to_owned()), TokenId([jti; 8]));
+    let claims = Claims { sub, jti, ..viewer_tokens::claims(&cluster(), &stream("demo"), nbf) };
+    claims.sign(&viewer_tokens::key()).unwrap()
 }
 
 /// Control's part: the stream needs a token, and nodes know the key.
 async fn protect(zone: &Zone) {
     let (from, until) = (zone.now(), UnixMillis(zone.now().0 + HOUR_MS));
-    zone.granter.write(Body::Verifier(Verifier { key: key().public(), from, until })).await.unwrap();
+    zone.granter.write(Body::Verifier(viewer_tokens::verifier(from, until))).await.unwrap();
     zone.granter.write(row("demo", Visibility::Token)).await.unwrap();
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use media::{NodeId, StreamId};
 use node::Redacted;
+use outbound::Policy;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -40,6 +41,15 @@ pub struct Config {
     /// EXT-X-TARGETDURATION of the cluster in seconds. Set by the program that runs the role, from the broadcast nodes' setting.
     #[serde(skip)]
     pub target_duration_s: u32,
+    /// Issuers whose tokens count, and at which people sign in if they say how. In the file: `[[issuers]]` at its top level.
+    #[serde(skip)]
+    pub issuers: Vec<issuers::Settings>,
+    /// Networks and hosts that may be asked besides public addresses. In the file: `outbound_allow` at its top level.
+    #[serde(skip)]
+    pub outbound_allow: Vec<String>,
+    /// PEM file of authorities that servers outside may have. In the file: `outbound_ca` at its top level.
+    #[serde(skip)]
+    pub outbound_ca: Option<PathBuf>,
     /// Streams that control makes at the start if they do not exist. In the file: `[[streams]]` at its top level.
     #[serde(skip)]
     pub streams: Vec<StreamConfig>,
@@ -56,6 +66,9 @@ impl Default for Config {
             ingest_pools: BTreeMap::new(),
             part_target_ms: 500,
             target_duration_s: 4,
+            issuers: Vec::new(),
+            outbound_allow: Vec::new(),
+            outbound_ca: None,
             streams: Vec::new(),
         }
     }
@@ -74,6 +87,10 @@ impl Config {
             self.database.as_ref().is_none_or(|url| is_server(url.expose())),
             "role.control.database: use postgres://USER:PASSWORD@HOST/DATABASE, or leave it out for a file in the data directory"
         );
+        let policy = Policy::new(&self.outbound_allow).map_err(|error| anyhow::anyhow!("outbound_allow: {error}"))?;
+        for issuer in &self.issuers {
+            issuer.check(&policy)?;
+        }
         for host in &self.public_hosts {
             let name = host.strip_prefix('.').unwrap_or(host);
             anyhow::ensure!(

@@ -4,15 +4,22 @@
 //! listener on which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
 //! everything that is granted goes on.
 
+mod acknowledged;
 mod api;
 mod callers;
 mod certificate;
+mod chat;
 mod config;
 mod delegations;
 mod grants;
+mod hooks;
+mod issuers;
 mod log;
 mod members;
 mod nodes;
+mod owners;
+mod pages;
+mod people;
 mod policy;
 mod refusal;
 mod restored;
@@ -20,6 +27,7 @@ mod root;
 mod routes;
 mod rows;
 mod stream_keys;
+mod stream_routes;
 mod streamers;
 mod token_routes;
 mod view;
@@ -34,15 +42,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::Message;
 use bytes::Bytes;
-use catalogue::{Catalogue, Location};
+use catalogue::{Catalogue, Location, SetUpSecret};
 use media::{NodeId, StreamId};
 use messages::{Pepper, Topic};
 use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
 use replica::{ControlIdentity, Log, Peers, Writer};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
+use crate::hooks::{Heard, Hooks};
+use crate::issuers::LiveIssuers;
+use crate::people::{FlowsOver, Passwords, SessionKeys, SignIns};
 use crate::root::Root;
 use crate::stream_keys::KeyFiles;
 use crate::view::View;
@@ -62,6 +73,10 @@ pub struct Control {
     ready: node::ops::ReadyFlag,
     /// Keys that the configuration or a file has.
     known_keys: Vec<(StreamId, Redacted<String>)>,
+    /// By which somebody becomes the first operator.
+    set_up: Option<SetUpSecret>,
+    /// What is heard of streams.
+    heard: mpsc::Receiver<Heard>,
 }
 
 /// What all requests share.
@@ -73,11 +88,22 @@ struct ControlState {
     pepper: Pepper,
     key_files: KeyFiles,
     token_keys: TokenKeys,
+    session_keys: SessionKeys,
+    passwords: Passwords,
+    /// Issuers whose tokens (JWT) count.
+    issuers: LiveIssuers,
+    /// Issuers at which people sign in.
+    sign_ins: SignIns,
+    /// Ways to issuers that have come back.
+    flows_over: FlowsOver,
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
     /// What requests of the API share.
     api: api::ApiState,
+    chat: chat::ChatState,
+    /// What sends events.
+    hooks: Hooks,
     /// Writes the metadata log.
     writer: Writer,
     /// Held while the log is brought to what the catalogue says.
@@ -107,7 +133,15 @@ impl Control {
             ("control_messages_malformed_total", "Messages on the bus that could not be read."),
             ("control_not_admitted_total", "Nodes that said what they are and are no members."),
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
+            ("control_event_streams", "Responses of /api/v1/events that are open."),
+            ("control_webhook_attempts_total", "Attempts to deliver an event to a webhook, by how they ended."),
+            (
+                "control_webhook_dropped_total",
+                "Events that were not delivered because too many waited for the endpoint.",
+            ),
+            ("control_heard_dropped_total", "Messages about streams that became no event because too many waited."),
         ]);
+        let sign_ins = SignIns::load(&config, node.clock)?;
         let pepper = stream_keys::pepper(&node.data)?;
         let path = node.data.join("catalogue.db");
         let location = config.database.as_ref().map_or(Location::File(&path), |url| Location::Server(url.expose()));
@@ -122,6 +156,8 @@ impl Control {
         let known = stream_keys::configure((&catalogue, &pepper), configured, node.clock.wall()).await?;
         let known_keys = known.into_iter().map(|(name, key)| (name, Redacted::new(key.expose().to_owned()))).collect();
         let root = Root::load(&node.data)?;
+        let outbound = hooks::outbound(&config.outbound_allow, config.outbound_ca.as_deref())?;
+        let hooks = Hooks { catalogue: catalogue.clone(), outbound, clock: node.clock };
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
@@ -131,10 +167,15 @@ impl Control {
         let writer = Writer::open(log, &node, identity).await?;
         drop(root_key);
         let cluster = ClusterView::new(node.clock);
+        let (hear, heard) = mpsc::channel(hooks::HEARD_MAX);
+        let way_out = (config.outbound_allow.clone(), config.outbound_ca.clone());
+        let issuers = LiveIssuers::new(config.issuers.clone(), way_out, node.clock);
         let shared = Arc::new(ControlState {
             cluster,
-            view: View::default(),
+            view: View::telling(hear),
             api: api::ApiState::default(),
+            chat: chat::ChatState::default(),
+            hooks,
             rules: config.rules(),
             stream_pools: config.stream_pools(),
             public_hosts: config.public_hosts,
@@ -147,10 +188,22 @@ impl Control {
             pepper,
             key_files,
             token_keys: TokenKeys::default(),
+            session_keys: SessionKeys::default(),
+            passwords: Passwords::default(),
+            issuers,
+            sign_ins,
+            flows_over: FlowsOver::default(),
             writer,
             logging: Mutex::default(),
         });
-        Ok(Self { shared, listener, address, ready, known_keys })
+        let set_up = shared.first_link().await?;
+        Ok(Self { shared, listener, address, ready, known_keys, set_up, heard })
+    }
+
+    /// Path and fragment of the page on which somebody becomes the operator, while there is none. Whoever has it within 15 minutes is
+    /// the operator: no log has it.
+    pub fn set_up_link(&self) -> Option<Redacted<String>> {
+        self.set_up.as_ref().map(|secret| Redacted::new(format!("/setup#{}", secret.expose())))
     }
 
     /// Where ingests and operators connect (mutual TLS).
@@ -183,7 +236,7 @@ impl Control {
     /// # Errors
     /// When the listener fails for good or the bus refuses a subscription.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { shared, listener, address, ready, known_keys: _ } = self;
+        let Self { shared, listener, address, ready, known_keys: _, set_up: _, heard } = self;
         let data = format!("https://{address}");
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
         let presence = node::presence::spawn(&shared.node, parts, shutdown.clone());
@@ -205,7 +258,23 @@ impl Control {
         let peers = Peers::new(&shared.node, shared.cluster.clone(), &[])?;
         let keep_up = replica::keep_up(Arc::clone(log), shared.node.clone(), peers, shutdown.clone());
         let (write, begin) = (shared.writer.run(&shutdown), shared.begin_log(&shutdown));
-        tokio::try_join!(serve, follow, policy::say(&shared, &shutdown), keep_up, write, begin)?;
+        let events = hooks::run(Arc::clone(&shared), heard, shutdown.clone());
+        let issuers = shared.follow_issuers(&shutdown);
+        let fresh = async {
+            shared.sign_ins.run(shutdown.clone()).await;
+            Ok(())
+        };
+        tokio::try_join!(
+            serve,
+            issuers,
+            fresh,
+            follow,
+            policy::say(&shared, &shutdown),
+            keep_up,
+            write,
+            begin,
+            events
+        )?;
         shared.catalogue.close().await;
         log.close().await;
         presence.await.context("the presence of the control node panicked")
@@ -238,6 +307,7 @@ impl ControlState {
         policy::migrate(self).await?;
         self.write_log().await?;
         self.name_old_keys().await?;
+        self.note_revocations().await?;
         Ok(())
     }
 

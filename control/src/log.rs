@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use media::{Digest, NodeId, UnixMillis};
 use messages::{MacForm, Role};
-use metadata::{Body, EntrySequence, Member, NodePolicy, StreamKeyMac, StreamSettings, View, Visibility, kind};
+use metadata::{
+    Body, EntrySequence, Member, NodePolicy, PageSettings, StreamKeyMac, StreamSettings, View, Visibility, kind,
+};
 use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
+use crate::issuers::issuer_edits;
 use crate::members::{Listed, NotAdmitted};
+use crate::owners::{key_row, tenant_row};
+use crate::pages::page_settings;
 use crate::rows::{POOL, ended, forget_old, has_streamer, is_shared, put, random};
 use crate::viewer_tokens::verifier_edits;
 
@@ -57,16 +62,25 @@ impl ControlState {
     /// When the catalogue cannot be read, or the log not written.
     pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
         let _in_order = self.logging.lock().await;
-        self.take_streams_after_restore().await?;
+        self.take_from_log_after_restore().await?;
         let streams = self.catalogue.streams().await?;
         let titles = self.catalogue.titles().await?;
+        let pages = self.catalogue.pages().await?;
         let (visibilities, keys) = (self.catalogue.visibilities().await?, self.catalogue.signing_keys().await?);
+        let (owners, slugs) = (self.catalogue.owners().await?, self.catalogue.slugs().await?);
+        let issuers = self.issuer_rows().await?;
+        let api_keys = self.catalogue.all_api_keys().await?;
+        let tenants = self.catalogue.all_tenants().await?;
+        // Tenants come last: with their first row, the log says that all API keys are in it.
+        let owner_rows: Vec<Body> = api_keys.iter().map(key_row).chain(tenants.iter().map(tenant_row)).collect();
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
         let rows = |view: View<'_>| {
             let row = |stream: catalogue::Stream| {
                 let title = titles.get(stream.name.as_str()).cloned().unwrap_or_default();
                 let visibility = visibilities.get(&stream.name).map(String::as_str);
-                self.stream_row(&view, stream, (title, visibility))
+                let tenant = owners.get(stream.name.as_str()).cloned();
+                let pages = pages.get(stream.name.as_str()).map(page_settings).unwrap_or_default();
+                self.stream_row(&view, stream, (title, visibility, tenant, pages))
             };
             let streams: Vec<Body> = streams.into_iter().map(row).collect();
             let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
@@ -74,21 +88,24 @@ impl ControlState {
                 edits.extend(put(&view, Body::Cluster(cluster)));
             }
             edits.extend(forget_old(&view, now));
-            edits.extend(verifier_edits(&view, &keys, now));
+            edits.extend(verifier_edits(&view, &keys, (&slugs, now)));
+            edits.extend(issuer_edits(&view, &issuers));
+            edits.extend(view.edits_towards(&owner_rows, &[kind::API_KEY, kind::TENANT], random));
             edits
         };
         self.writer.write(rows).await?;
+        self.issuers.note_written(issuers);
         // What a grant covers is decided by the rows that are there now: a streamer's stream may be gone.
         let grants = |view: View<'_>| self.rescoped(&view, now).into_iter().chain(ended(&view, &[], now)).collect();
         self.writer.write(grants).await
     }
 
     /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
-    fn stream_row(
+    pub(crate) fn stream_row(
         &self,
         view: &View<'_>,
         stream: catalogue::Stream,
-        (title, visibility): (String, Option<&str>),
+        (title, visibility, tenant, pages): (String, Option<&str>, Option<String>, PageSettings),
     ) -> Body {
         let mac = Digest(stream.key.mac.0);
         let mac = match stream.key.form {
@@ -104,7 +121,7 @@ impl ControlState {
         // A visibility that this version does not know lets nobody in without a token.
         let visibility =
             visibility.map_or(Visibility::Public, |name| Visibility::parse(name).unwrap_or(Visibility::Token));
-        Body::Stream(StreamSettings { name, pool, key_macs, visibility, title })
+        Body::Stream(StreamSettings { name, pool, key_macs, visibility, title, tenant, pages })
     }
 
     /// Brings changed streams into the log, and tells ingests to read the table of keys again.

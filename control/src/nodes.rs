@@ -2,7 +2,7 @@
 
 use cluster::Health;
 use media::{NodeId, StreamId};
-use messages::Presence;
+use messages::{Presence, Role};
 use node::cluster_view::ClusterView;
 
 /// What the operator has decided about a node.
@@ -39,6 +39,15 @@ pub(crate) fn holders(cluster: &ClusterView, stream: &StreamId) -> usize {
         let online = cluster.members.members().filter(|member| cluster.health(member) != Health::Offline);
         online.filter(|member| member.presence.streams.contains(stream)).count()
     })
+}
+
+/// The base URL of a balancer; `None` when none is there. One that listens on all addresses is reached by this machine's name for itself.
+pub(crate) fn viewers_base(cluster: &ClusterView) -> Option<String> {
+    let https = cluster.look(|cluster| {
+        let mut balancers = cluster.members.members().filter(|member| member.presence.role == Role::LoadBalancer);
+        balancers.find(|member| cluster.health(member) == Health::Online)?.presence.https.clone()
+    })?;
+    Some(https.replace("://0.0.0.0:", "://localhost:").replace("://[::]:", "://localhost:"))
 }
 
 /// All nodes, by name, with the operator's decision about each.

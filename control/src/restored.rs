@@ -1,15 +1,19 @@
 //! A catalogue from a backup: what it has forgotten of streams is in the metadata log, which the other nodes have.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
 use axum::http::StatusCode;
-use catalogue::{Catalogue, KeptKey, Stream};
+use catalogue::{Catalogue, Id, Issuer, KeptKey, Kind, PublicKey, Remembered, RememberedStream, SigningKey};
+use issuers::{Document, DocumentKind, Use};
 use media::Digest;
 use messages::{KeyMac, MacForm};
-use metadata::{StreamKeyMac, StreamSettings};
+use metadata::{StreamKeyMac, StreamSettings, TokenIssuer};
 
 use crate::ControlState;
+use crate::owners::{key_of, tenant_of};
+use crate::pages::kept_pages;
 use crate::refusal::Refusal;
 
 /// File in the data directory of a control node which says that the catalogue comes from a backup, wherever the catalogue is and whatever
@@ -30,12 +34,12 @@ pub(crate) async fn note_restore(data: &Path, catalogue: &Catalogue) -> anyhow::
 }
 
 impl ControlState {
-    /// After a restore, brings the catalogue to what the metadata log says of streams, once the log is whole: streams that were made, got
-    /// another key or were deleted after the backup. Configured streams are as the configuration says.
+    /// After a restore, brings the catalogue to what the metadata log says, once the log is whole: tenants, streams and API keys that were
+    /// made, changed or deleted after the backup. Configured streams are as the configuration says.
     ///
     /// # Errors
     /// When the log is not whole, or the catalogue fails.
-    pub(crate) async fn take_streams_after_restore(&self) -> anyhow::Result<()> {
+    pub(crate) async fn take_from_log_after_restore(&self) -> anyhow::Result<()> {
         if !self.catalogue.is_restored().await? {
             return Ok(());
         }
@@ -47,43 +51,141 @@ impl ControlState {
                 "this control node was restored from a backup, and lacks entries of the metadata log up to {signed}"
             );
         }
-        let kept = |row: &StreamSettings| Some((row.name.clone(), kept(*row.key_macs.first()?)));
-        let rows: Vec<_> = log.look(|view| view.streams().filter_map(kept).collect());
-        for stream in self.catalogue.streams().await? {
-            let is_elsewhere =
-                self.key_files.is_configured(&stream.name) || rows.iter().any(|(name, _)| *name == stream.name);
-            // A log without any MAC is one of before there were some.
-            if !is_elsewhere && !rows.is_empty() {
-                tracing::warn!(stream = %stream.name, "deleted after the backup, and deleted again");
-                self.catalogue.delete_stream(&stream.name).await?;
+        let remembered = self.remembered();
+        self.say_what_comes_back(&remembered).await?;
+        self.catalogue.remember(remembered).await?;
+        let pages: Vec<_> = log.look(|view| view.streams().map(|row| (row.name.clone(), row.pages.clone())).collect());
+        let there = self.catalogue.streams().await?;
+        for (name, pages) in pages.iter().filter(|(name, _)| there.iter().any(|stream| stream.name == *name)) {
+            self.catalogue.set_pages(name, &kept_pages(pages)).await?;
+        }
+        self.take_token_keys_after_restore().await?;
+        Ok(self.catalogue.forget_restore().await?)
+    }
+
+    /// What the log says of tenants, streams and API keys.
+    fn remembered(&self) -> Remembered {
+        let now = self.node.clock.wall();
+        self.writer.log().look(|view| {
+            let stream = |row: &StreamSettings| RememberedStream {
+                name: row.name.clone(),
+                key: row.key_macs.first().copied().map(kept).filter(|_| !self.key_files.is_configured(&row.name)),
+                title: row.title.clone(),
+                visibility: row.visibility.name(),
+                created_at: now,
+            };
+            // The tenant `default` is always there, unless the log is one of before tenants.
+            let has_owners = view.tenants().next().is_some();
+            Remembered {
+                tenants: has_owners.then(|| view.tenants().filter_map(tenant_of).collect()),
+                streams: view.streams().map(stream).collect(),
+                configured: self.key_files.configured().clone(),
+                api_keys: has_owners.then(|| view.api_keys().filter_map(key_of).collect()),
             }
+        })
+    }
+
+    /// Says what the backup had forgotten, or still had.
+    async fn say_what_comes_back(&self, remembered: &Remembered) -> anyhow::Result<()> {
+        let there: BTreeMap<_, _> =
+            self.catalogue.streams().await?.into_iter().map(|stream| (stream.name, stream.key)).collect();
+        let rows: BTreeMap<_, _> = remembered.streams.iter().map(|row| (&row.name, row.key.as_ref())).collect();
+        for name in there.keys().filter(|name| !rows.contains_key(name) && !remembered.configured.contains(*name)) {
+            tracing::warn!(stream = %name, "deleted after the backup, and deleted again");
         }
         for (name, key) in rows {
-            let is_same = |there: &Stream| (there.key.mac, there.key.form) == (key.mac, key.form);
-            match self.catalogue.find_stream(&name).await? {
-                Some(there) if is_same(&there) || self.key_files.is_configured(&name) => {}
-                Some(_) => {
+            match (there.get(name), key) {
+                (Some(there), Some(key)) if (there.mac, there.form) != (key.mac, key.form) => {
                     tracing::warn!(stream = %name, "got another key after the backup, and has that key again");
-                    self.catalogue.set_key(&name, &key).await?;
                 }
-                None => {
+                (None, Some(_)) => {
                     tracing::warn!(stream = %name, "made after the backup, and taken from the metadata log");
-                    let created_at = self.node.clock.wall();
-                    self.catalogue.create_stream(&Stream { name, key, created_at }).await?;
                 }
+                _ => {}
             }
         }
-        let visibilities: Vec<_> =
-            log.look(|view| view.streams().map(|row| (row.name.clone(), row.visibility)).collect());
-        for (name, visibility) in visibilities {
-            self.catalogue.set_visibility(&name, visibility.name()).await?;
+        let keys = self.catalogue.all_api_keys().await?;
+        let is_gone = |id: &Id| remembered.api_keys.as_ref().is_some_and(|rows| rows.iter().all(|row| row.id != *id));
+        for key in keys.iter().filter(|key| is_gone(&key.id)) {
+            tracing::warn!(key = %key.id, "deleted after the backup, and deleted again");
         }
-        let keys: Vec<_> = log.look(|view| view.verifiers().cloned().collect());
-        for metadata::Verifier { key, from, until } in keys {
-            let key = catalogue::SigningKey { public_key: key, created_at: from, not_after: until };
-            self.catalogue.add_signing_key(&key).await?;
+        Ok(())
+    }
+}
+
+impl ControlState {
+    /// Keys of viewer tokens and issuers that were made or deleted after the backup. A tenant that the catalogue does not have has none of
+    /// them any more.
+    async fn take_token_keys_after_restore(&self) -> anyhow::Result<()> {
+        let log = self.writer.log();
+        let (verifiers, issuers): (Vec<_>, Vec<_>) =
+            log.look(|view| (view.verifiers().cloned().collect(), view.token_issuers().cloned().collect()));
+        let rows: BTreeSet<&str> = issuers.iter().map(|row| row.id.as_str()).collect();
+        let mut known = self.catalogue.signing_keys().await?;
+        let is_there = |key: &SigningKey| match &key.public_key {
+            PublicKey::Control(public) => verifiers.iter().any(|row| row.key == *public),
+            PublicKey::Registered(_) => rows.contains(key.id.as_str()),
+        };
+        for gone in known.extract_if(.., |key| !is_there(key)) {
+            tracing::warn!(key = %gone.id, "deleted after the backup, and deleted again");
+            self.catalogue.remove_signing_key(gone).await?;
         }
-        Ok(self.catalogue.forget_restore().await?)
+        self.remove_issuers_but(&rows).await?;
+        for metadata::Verifier { key, from, until, tenant } in verifiers {
+            let public_key = PublicKey::Control(key);
+            let Some(tenant) = self.tenant_of_slug(tenant.as_deref()).await? else { continue };
+            if known.iter().all(|row| row.public_key != public_key) {
+                let id = Id::draw(Kind::SigningKey, from);
+                let (name, version) = (String::new(), 1);
+                let key = SigningKey { id, tenant, name, public_key, created_at: from, not_after: until, version };
+                self.catalogue.add_signing_key(&key).await?;
+            }
+        }
+        for TokenIssuer { id, tenant, document } in issuers {
+            let Some(tenant) = self.tenant_of_slug(tenant.as_deref()).await? else { continue };
+            let Ok(document) = serde_json::from_str::<Document>(&document) else { continue };
+            self.take_issuer(id, tenant, document).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_issuers_but(&self, rows: &BTreeSet<&str>) -> anyhow::Result<()> {
+        for issuer in self.catalogue.issuers().await? {
+            let is_gone = !rows.contains(issuer.id.as_str());
+            let settings = serde_json::from_str::<issuers::Settings>(&issuer.settings).ok();
+            let is_in_the_log = settings.is_some_and(|settings| settings.uses.iter().any(|used| *used != Use::Api));
+            if is_gone && is_in_the_log {
+                tracing::warn!(issuer = %issuer.id, url = issuer.url, "deleted after the backup, and deleted again");
+                self.catalogue.remove_issuer(issuer).await?;
+            } else if is_gone {
+                let detail = "the metadata log does not say whether this issuer was deleted after the backup: delete it if it was";
+                tracing::warn!(issuer = %issuer.id, url = issuer.url, "{detail}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_issuer(&self, id: String, tenant: Id, document: Document) -> anyhow::Result<()> {
+        let now = self.node.clock.wall();
+        if document.kind == DocumentKind::Key {
+            let is_there = self.catalogue.find_signing_key(&tenant, &id).await?.is_some();
+            let Some(id) = Id::parse(Kind::SigningKey, &id).filter(|_| !is_there) else { return Ok(()) };
+            let Some(jwk) = document.keys.first() else { return Ok(()) };
+            let (public_key, name) = (PublicKey::Registered(jwk.to_string()), String::new());
+            let not_after = now.plus(crate::viewer_tokens::KEY_LIFE);
+            let key = SigningKey { id, tenant, name, public_key, created_at: now, not_after, version: 1 };
+            return Ok(self.catalogue.add_signing_key(&key).await?);
+        }
+        let is_there = self.catalogue.find_issuer(&tenant, &id).await?.is_some();
+        let is_configured = self.issuers.configured().any(|(known, _)| known.as_str() == id);
+        let Some(id) = Id::parse(Kind::Issuer, &id).filter(|_| !is_there && !is_configured) else { return Ok(()) };
+        let (url, settings) = (document.settings.url.clone(), serde_json::to_string(&document.settings)?);
+        Ok(self.catalogue.add_issuer(&Issuer { id, tenant, url, settings, version: 1, created_at: now }).await?)
+    }
+
+    async fn tenant_of_slug(&self, slug: Option<&str>) -> Result<Option<Id>, catalogue::Error> {
+        let found = self.catalogue.find_tenant(slug.unwrap_or(catalogue::DEFAULT_SLUG)).await?;
+        Ok(found.map(|tenant| tenant.id))
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `GET /cluster/v1/delegates` | ingest | for a streamer: the shared ingests to which it can delegate a session ([`messages::Delegates`]) |
 //! | `POST /cluster/v1/delegations` | ingest | for a streamer: body: a delegation that it has signed; answer: the entry that has it |
 //! | `GET /cluster/v1/streams` | ingest, control | names of the streams that the ingest serves, MACs of their keys, and what recognises each ([`messages::StreamTable`]) |
+//! | `GET /cluster/v1/chat/{stream}` | broadcast | what changed in a chat after a change ([`messages::ChatChanges`]) |
 //! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
@@ -14,7 +15,7 @@
 //!
 //! A node that was revoked gets 403 everywhere, and one that is no member everywhere but at `metadata/self`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,25 +25,28 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use catalogue::{Stream, StreamKey};
+use catalogue::Stream;
 use media::{NodeId, StreamId};
-use messages::{Delegates, InputReport, MacForm, Role, SessionInfo, StreamEntry, StreamTable};
+use messages::{Delegates, MacForm, Role, StreamEntry, StreamTable};
+use metadata::RootStatement;
 use metadata::limits::ROOT_BYTES_MAX;
-use metadata::{EntrySequence, RootStatement, Visibility};
 use node::http::Peer;
 use seal::KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
+use crate::acknowledged::{AcknowledgedView, acknowledged, nodes};
 use crate::api;
 use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
+use crate::chat;
 use crate::grants::{self, Misuse};
-use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, SelfReport};
+use crate::log::SelfReport;
 use crate::members::{self, Replace};
-use crate::nodes::{NodeInfo, OperatorState};
-use crate::refusal::{Refusal, not_kept, not_logged};
+use crate::nodes::NodeInfo;
+use crate::refusal::{Refusal, not_logged};
 use crate::restored::ensure_not_restored;
+use crate::stream_routes::{self, stream_name};
 use crate::streamers;
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -54,9 +58,7 @@ const STREAMER_BYTES_MAX: usize = 64 * 1024;
 /// `more` are further routes below `/cluster/v1/admin`.
 pub(crate) fn router(shared: Arc<ControlState>, more: Router<Arc<ControlState>>) -> Router {
     let admin = Router::new()
-        .route("/streams", get(list_streams).post(create_stream))
-        .route("/streams/{stream}", get(show_stream).delete(delete_stream))
-        .route("/streams/{stream}/rotate-key", post(rotate_key))
+        .merge(stream_routes::router())
         .merge(more)
         .route("/keys", get(list_keys))
         .route("/keys/{key}/revoke", post(revoke_key))
@@ -82,6 +84,11 @@ pub(crate) fn router(shared: Arc<ControlState>, more: Router<Arc<ControlState>>)
             Router::new()
                 .route("/streams", get(stream_table))
                 .layer(middleware::from_fn_with_state(&[Role::Ingest, Role::Control][..], only)),
+        )
+        .merge(
+            Router::new()
+                .route("/chat/{stream}", get(chat::changes_after))
+                .layer(middleware::from_fn_with_state(&[Role::Broadcast][..], only)),
         );
     let log = shared.writer.log();
     Router::new()
@@ -160,134 +167,11 @@ async fn stream_table(
     let is_withheld = |stream: &Stream| is_guest && stream.key.form == MacForm::OfAll;
     let entry = |stream: Stream| {
         let mac_key = shared.pepper.mac_key(stream.key.form, &stream.name);
-        StreamEntry { name: stream.name, key_mac: stream.key.mac, mac_key }
+        StreamEntry { name: stream.name, key_mac: stream.key.mac, mac_key, hint: stream.key.hint }
     };
     let streams = shared.catalogue.streams().await?.into_iter();
     let told = streams.filter(|stream| is_told(stream) && !is_withheld(stream)).map(entry).collect();
     Ok(Json(StreamTable { streams: told }))
-}
-
-/// A stream, as operators see it.
-#[derive(Serialize)]
-struct StreamView {
-    name: StreamId,
-    /// Its key, in the answer to the request that made it and in no other.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    /// The key's last characters.
-    key_hint: String,
-    created_at: i64,
-    /// Who may watch it, as the metadata log says.
-    visibility: &'static str,
-    session: Option<SessionInfo>,
-    /// The input report of the ingest that has the stream; `None` when there is no fresh one.
-    input: Option<InputReport>,
-    /// The input reports of the ingests that stand by.
-    standby: Vec<InputReport>,
-    /// Nodes that hold it now; the stream is degraded when these are fewer than `session.replicas`.
-    holders: usize,
-}
-
-fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
-    let mut inputs = shared.view.inputs(&stream.name, shared.node.clock.now()).into_iter();
-    Json(StreamView {
-        input: inputs.next(),
-        standby: inputs.collect(),
-        session: shared.view.session(&stream.name),
-        holders: crate::nodes::holders(&shared.cluster, &stream.name),
-        visibility: shared.visibility(&stream.name).name(),
-        key: None,
-        key_hint: stream.key.hint,
-        created_at: stream.created_at.0,
-        name: stream.name,
-    })
-}
-
-/// The view of a stream that has just got this key.
-fn view_with_key(shared: &ControlState, stream: Stream, key: &StreamKey) -> Json<StreamView> {
-    let Json(view) = view(shared, stream);
-    Json(StreamView { key: Some(key.expose().to_owned()), ..view })
-}
-
-pub(crate) fn stream_name(text: &str) -> Result<StreamId, Refusal> {
-    StreamId::new(text).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-/// The visibility of a name.
-pub(crate) fn visibility_of(name: &str) -> Result<Visibility, Refusal> {
-    Visibility::parse(name).ok_or_else(|| {
-        let known = Visibility::ALL.map(Visibility::name).join(", ");
-        Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!("visibility: one of {known}"))
-    })
-}
-
-async fn list_streams(State(shared): State<Arc<ControlState>>) -> Result<Json<Vec<StreamView>>, Refusal> {
-    let streams = shared.catalogue.streams().await?;
-    Ok(Json(streams.into_iter().map(|stream| view(&shared, stream).0).collect()))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewStream {
-    name: String,
-    /// Who may watch it; everybody when nothing is said.
-    #[serde(default)]
-    visibility: Option<String>,
-}
-
-async fn create_stream(
-    State(shared): State<Arc<ControlState>>,
-    Json(new): Json<NewStream>,
-) -> Result<(StatusCode, Json<StreamView>), Refusal> {
-    let name = stream_name(&new.name)?;
-    let visibility = new.visibility.as_deref().map(visibility_of).transpose()?;
-    ensure_not_restored(&shared).await?;
-    let key = StreamKey::random();
-    let stream = Stream { key: key.kept(&shared.pepper, &name), name, created_at: shared.node.clock.wall() };
-    let visibility = visibility.unwrap_or_default();
-    shared.catalogue.create_stream_for(&stream, visibility.name()).await?;
-    tracing::info!(stream = %stream.name, "stream made");
-    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
-    Ok((StatusCode::CREATED, view_with_key(&shared, stream, &key)))
-}
-
-async fn show_stream(
-    State(shared): State<Arc<ControlState>>,
-    Path(name): Path<String>,
-) -> Result<Json<StreamView>, Refusal> {
-    let stream = shared.catalogue.stream(&stream_name(&name)?).await?;
-    Ok(view(&shared, stream))
-}
-
-async fn rotate_key(
-    State(shared): State<Arc<ControlState>>,
-    Path(name): Path<String>,
-) -> Result<Json<StreamView>, Refusal> {
-    let (name, key) = (stream_name(&name)?, StreamKey::random());
-    ensure_not_restored(&shared).await?;
-    let _turn = shared.key_files.turn().await;
-    let mut stream = shared.catalogue.stream(&name).await?;
-    // First the file: at the next start it says which key the stream has.
-    shared.key_files.keep(&name, &key).map_err(|error| not_kept(&error))?;
-    stream.key = key.kept(&shared.pepper, &name);
-    shared.catalogue.set_key(&name, &stream.key).await?;
-    tracing::info!(stream = %name, "stream has a new key");
-    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
-    Ok(view_with_key(&shared, stream, &key))
-}
-
-async fn delete_stream(
-    State(shared): State<Arc<ControlState>>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Refusal> {
-    let name = stream_name(&name)?;
-    ensure_not_restored(&shared).await?;
-    let _turn = shared.key_files.turn().await;
-    shared.catalogue.delete_stream(&name).await?;
-    shared.key_files.forget(&name).map_err(|error| not_kept(&error))?;
-    tracing::info!(stream = %name, "stream deleted");
-    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list_keys(State(shared): State<Arc<ControlState>>) -> Json<Vec<grants::GrantInfo>> {
@@ -320,29 +204,6 @@ async fn revoke_key(
     Ok(Json(acknowledged(&shared, sequence, began).await))
 }
 
-/// Which nodes have taken what was written.
-#[derive(Debug, Serialize)]
-pub(crate) struct AcknowledgedView {
-    /// Nodes that are there and have it.
-    acknowledged: Vec<NodeId>,
-    /// Nodes that are there and have not said so in time.
-    missing: Vec<NodeId>,
-}
-
-/// Waits for the nodes that are online to say that they have an entry. A command takes five seconds at most since it `began`.
-pub(crate) async fn acknowledged(shared: &ControlState, sequence: EntrySequence, began: Duration) -> AcknowledgedView {
-    let wait = ACKNOWLEDGE_WAIT_MAX.saturating_sub(shared.node.clock.elapsed().saturating_sub(began));
-    let online: BTreeSet<NodeId> = nodes(shared)
-        .into_iter()
-        .filter(|info| info.health != "offline" && !info.operator.revoked && info.presence.node != shared.node.id)
-        .map(|info| info.presence.node)
-        .collect();
-    let all = |have: &[NodeId]| online.iter().all(|node| have.contains(node));
-    let have = shared.writer.acknowledged(sequence, all, wait.max(ACKNOWLEDGE_WAIT_MIN)).await;
-    let (acknowledged, missing) = online.into_iter().partition(|node| have.contains(node));
-    AcknowledgedView { acknowledged, missing }
-}
-
 /// Answer to the revocation of a node.
 #[derive(Serialize)]
 struct RevokedView {
@@ -371,11 +232,6 @@ async fn revoke_node(
     shared.announce_change().await;
     let acknowledged = acknowledged(&shared, sequence, began).await;
     Ok(Json(RevokedView { node, keys, acknowledged }))
-}
-
-pub(crate) fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
-    let operator = |node: &NodeId| OperatorState { drained: shared.is_drained(node), revoked: shared.is_revoked(node) };
-    crate::nodes::all(&shared.cluster, operator)
 }
 
 async fn list_nodes(State(shared): State<Arc<ControlState>>) -> Json<Vec<NodeInfo>> {

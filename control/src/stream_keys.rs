@@ -53,6 +53,11 @@ impl KeyFiles {
         Self { paths: streams.iter().filter_map(path).collect(), configured, fixed, changing: Mutex::default() }
     }
 
+    /// The streams that the configuration has.
+    pub(crate) const fn configured(&self) -> &BTreeSet<StreamId> {
+        &self.configured
+    }
+
     /// Whether the configuration has a stream, which is then made at each start.
     pub(crate) fn is_configured(&self, name: &StreamId) -> bool {
         self.configured.contains(name)

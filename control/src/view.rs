@@ -1,4 +1,5 @@
-//! What control learns about streams from the bus: their sessions, and the reports of ingests about their input. For display only.
+//! What control learns about streams from the bus: their sessions, and the reports of ingests about their input. For display, and for
+//! events ([`crate::hooks`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,11 +7,13 @@ use std::time::Duration;
 
 use bus::Message;
 use media::{NodeId, Now, StreamId};
-use messages::{InputReport, SessionInfo, Topic};
+use messages::{Alert, InputReport, SessionInfo, Topic};
 use node::CancellationToken;
 use node::cluster_view::{Malformed, Topics, Update};
+use tokio::sync::mpsc;
 
 use crate::ControlState;
+use crate::hooks::Heard;
 
 /// Most sessions that are remembered: one for each stream that the catalogue can hold.
 const SESSIONS_MAX: usize = 10_000;
@@ -24,6 +27,8 @@ const REPORT_SHOWN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct View {
     state: Mutex<State>,
+    /// Who makes events of what is heard.
+    tells: Option<mpsc::Sender<Heard>>,
 }
 
 #[derive(Default)]
@@ -34,6 +39,26 @@ struct State {
 }
 
 impl View {
+    /// A view that tells what it hears.
+    pub(crate) fn telling(tells: mpsc::Sender<Heard>) -> Self {
+        Self { tells: Some(tells), ..Self::default() }
+    }
+
+    fn tell(&self, heard: Heard) {
+        if self
+            .tells
+            .as_ref()
+            .is_some_and(|tells| matches!(tells.try_send(heard), Err(mpsc::error::TrySendError::Full(_))))
+        {
+            metrics::counter!("control_heard_dropped_total").increment(1);
+        }
+    }
+
+    /// All sessions that are known.
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        self.with(|state| state.sessions.values().cloned().collect())
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -61,6 +86,7 @@ impl View {
                 if let Ok(session) = serde_json::from_slice::<SessionInfo>(&message.payload)
                     && session.stream == *stream
                 {
+                    self.tell(Heard::Session(session.clone()));
                     self.with(|state| {
                         // An older session never replaces a newer one: brokers repeat what they keep.
                         if state.sessions.get(stream).is_some_and(|known| known.epoch > session.epoch) {
@@ -76,7 +102,13 @@ impl View {
                 if let Ok(report) = serde_json::from_slice::<InputReport>(&message.payload)
                     && report.stream == *stream
                 {
+                    self.tell(Heard::Input(Box::new(report.clone())));
                     self.with(|state| state.report(report, now));
+                }
+            }
+            Topic::Alerts => {
+                if let Ok(alert) = serde_json::from_slice::<Alert>(&message.payload) {
+                    self.tell(Heard::Alert(alert));
                 }
             }
             _ => {}
@@ -111,6 +143,7 @@ pub(crate) async fn follow(shared: Arc<ControlState>, shutdown: CancellationToke
     let mut nodes = shared.cluster.subscribe(node, Topics::Nodes).await?;
     let mut sessions = node.bus.subscribe(&node.prefix.filter("streams/+/session")).await?;
     let mut inputs = node.bus.subscribe(&node.prefix.filter("streams/+/input")).await?;
+    let mut alerts = node.bus.subscribe(&node.prefix.filter("alerts")).await?;
     loop {
         let message = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -122,6 +155,7 @@ pub(crate) async fn follow(shared: Arc<ControlState>, shutdown: CancellationToke
             }
             Some(message) = sessions.recv() => message,
             Some(message) = inputs.recv() => message,
+            Some(message) = alerts.recv() => message,
         };
         match node.prefix.parse(&message.topic) {
             Ok(topic) => shared.view.take(&topic, &message, node.clock.now()),

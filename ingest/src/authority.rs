@@ -64,6 +64,8 @@ pub(crate) struct Authority {
     table: watch::Sender<Option<Arc<KeyTable>>>,
     /// `None` without a grant.
     granted: watch::Sender<Option<Granted>>,
+    /// Sent after each change of the metadata log.
+    rows: watch::Sender<()>,
     /// Sessions that streamers have delegated and that have ended; each lasts for some hours only.
     spent: Mutex<BTreeSet<SessionId>>,
 }
@@ -123,6 +125,7 @@ impl Authority {
             log,
             table: watch::Sender::new(None),
             granted: watch::Sender::new(None),
+            rows: watch::Sender::new(()),
             spent: Mutex::default(),
         };
         this.note_own_grant();
@@ -143,6 +146,17 @@ impl Authority {
         let next = Arc::new(self.keyring().with(rights));
         *self.keyring.lock().unwrap_or_else(PoisonError::into_inner) = next;
         self.note_own_grant();
+        self.rows.send_replace(());
+    }
+
+    /// Says when the metadata log has changed.
+    pub(crate) fn rows(&self) -> watch::Receiver<()> {
+        self.rows.subscribe()
+    }
+
+    /// The tenant of a stream; `None` while the log has no tenants.
+    pub(crate) fn tenant_of(&self, stream: &StreamId) -> Option<metadata::Tenant> {
+        self.log.look(|view| view.tenant_of(stream).cloned())
     }
 
     fn keyring(&self) -> Arc<Keyring> {
@@ -185,6 +199,11 @@ impl Authority {
             // The entry that says so may still be on its way.
             None => Right::Own,
         }
+    }
+
+    /// Slug of the tenant that owns a stream; `None` for the tenant `default`.
+    pub(crate) fn owner(&self, stream: &StreamId) -> Option<String> {
+        self.log.look(|view| view.owner(stream).map(str::to_owned))
     }
 
     fn is_streamers(&self, stream: &StreamId) -> bool {

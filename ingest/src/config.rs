@@ -215,7 +215,7 @@ impl Config {
     pub(crate) fn issuers(&self, clock: Clock) -> anyhow::Result<Arc<Issuers>> {
         if self.issuers.is_empty() {
             // The system's authorities need not be there then.
-            return Ok(Arc::default());
+            return Ok(Issuers::none(clock));
         }
         let trust = Trust::load(self.outbound_ca.as_deref(), node::tls::provider())?;
         let outbound = Outbound::new(Policy::new(&self.outbound_allow)?, &trust);

@@ -8,6 +8,8 @@ use messages::{KeyMac, StreamEntry, StreamTable};
 
 /// Streams in the table. At 100 bytes each, far more than one ingest can encode.
 pub(crate) const STREAMS_MAX: usize = 10_000;
+/// Longest end of a key by which it is looked up. A longer hint is as good as none.
+const HINT_BYTES_MAX: usize = 8;
 
 /// State of a key that was once admitted to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum KeyState {
 #[derive(Debug, Clone)]
 pub(crate) struct KeyTable {
     keys: BTreeMap<StreamId, StreamEntry>,
+    /// Streams by what their keys end with; those of which nobody knows are under the empty text.
+    by_hint: BTreeMap<String, Vec<StreamId>>,
 }
 
 impl KeyTable {
@@ -32,16 +36,28 @@ impl KeyTable {
         let keys: BTreeMap<_, _> =
             table.streams.into_iter().take(STREAMS_MAX).map(|entry| (entry.name.clone(), entry)).collect();
         let left_out = given.saturating_sub(keys.len());
-        (Self { keys }, left_out)
+        let mut by_hint: BTreeMap<String, Vec<StreamId>> = BTreeMap::new();
+        for (name, entry) in &keys {
+            let hint = if entry.hint.len() > HINT_BYTES_MAX { "" } else { &entry.hint };
+            by_hint.entry(hint.to_owned()).or_default().push(name.clone());
+        }
+        (Self { keys, by_hint }, left_out)
     }
 
-    /// The stream that this key publishes, and the key's MAC. Looks at every entry, whether found or not, and compares each in constant
-    /// time. Each entry costs a MAC, some 600 ns.
+    /// Entries whose key may be this one. Of drawn keys, one in a million has a given end; the ends of short ones are not known.
+    fn candidates(&self, key: &str) -> impl Iterator<Item = &StreamEntry> {
+        let ends = (0..=HINT_BYTES_MAX).filter_map(|bytes| key.get(key.len().checked_sub(bytes)?..));
+        let fitting: Vec<&Vec<StreamId>> = ends.filter_map(|end| self.by_hint.get(end)).collect();
+        fitting.into_iter().flatten().filter_map(|stream| self.keys.get(stream))
+    }
+
+    /// The stream that this key publishes, and the key's MAC. Each candidate costs a MAC, some 600 ns, and is compared in constant time.
+    /// How long it takes says at most whether some key ends as this one does, which people see in lists.
     pub(crate) fn stream_of(&self, key: &str) -> Option<(&StreamId, KeyMac)> {
         let mut found = None;
-        for (stream, entry) in &self.keys {
+        for entry in self.candidates(key) {
             if entry.has_key(key) {
-                found = Some((stream, entry.key_mac));
+                found = Some((&entry.name, entry.key_mac));
             }
         }
         found
@@ -78,7 +94,7 @@ mod tests {
 
     fn entry(form: MacForm, name: &str, key: &str) -> StreamEntry {
         let mac_key = mac_key(form, name);
-        StreamEntry { name: name.parse().unwrap(), key_mac: mac_key.mac(key), mac_key }
+        StreamEntry { name: name.parse().unwrap(), key_mac: mac_key.mac(key), mac_key, hint: String::new() }
     }
 
     fn table(streams: &[(MacForm, &str, &str)]) -> KeyTable {
@@ -97,6 +113,27 @@ mod tests {
         assert_eq!(table.stream_of("secret").unwrap().0.as_str(), "b");
         assert_eq!(table.stream_of("of-before").unwrap().0.as_str(), "c");
         assert!(table.stream_of("Secret").is_none() && table.stream_of("").is_none());
+    }
+
+    #[test]
+    fn wrong_key_costs_no_mac_for_keys_that_end_otherwise() {
+        let hinted = |n: usize| {
+            let key = format!("scp_0123456789abcdefghijklmnop{n:04}");
+            StreamEntry { hint: format!("{n:04}"), ..entry(MacForm::OfStream, &format!("s{n}"), &key) }
+        };
+        let mut streams: Vec<StreamEntry> = (0..STREAMS_MAX - 1).map(hinted).collect();
+        streams.push(entry(MacForm::OfStream, "short", "secret-1"));
+        let (table, _) = KeyTable::new(StreamTable { streams });
+        for (key, candidates, found) in [
+            ("scp_0123456789abcdefghijklmnop0042", 2, Some("s42")),
+            ("a-guess-that-ends-with-0042", 2, None),
+            ("a-guess-that-ends-otherwise", 1, None),
+            ("secret-1", 1, Some("short")),
+            ("", 1, None),
+        ] {
+            assert_eq!(table.candidates(key).count(), candidates, "{key}");
+            assert_eq!(table.stream_of(key).map(|(name, _)| name.as_str()), found, "{key}");
+        }
     }
 
     /// Whoever is given one stream's entry can guess at no other stream's MAC, which everybody can read.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use issuers::Issuers;
+use issuers::{Issuers, Known};
 use messages::Role;
 use node::CancellationToken;
 use node::tls::Clients;
@@ -98,9 +98,11 @@ impl Ingest {
             report: Report::new(None),
             rules: Rules { part_target_ms: Some(config.part_target_ms), target_duration_s: None },
         };
-        let keyring = Arc::clone(&authority);
+        let (keyring, token_issuers) = (Arc::clone(&authority), Arc::clone(&issuers));
+        token_issuers.take(log.look(|view| known_issuers(&view)));
         let obey = move |log: &Arc<Log>| {
             keyring.take_rights(log.look(|view| view.rights()));
+            token_issuers.take(log.look(|view| known_issuers(&view)));
             std::future::ready(())
         };
         let membership = Box::pin(membership.run(obey, shutdown.clone()));
@@ -124,7 +126,7 @@ impl Ingest {
         });
         let drive: Drive = Box::new(move |opened| Box::pin(drive(Arc::clone(&handles), opened)));
         let known = (Arc::clone(&authority), Arc::clone(&issuers));
-        let hub = Hub::new(known, context.clock, patience, drive, shutdown.clone());
+        let hub = Hub::new(known, (context.id.clone(), context.clock), patience, drive, shutdown.clone());
         let (standing, keys) = (Arc::clone(&log), Arc::clone(&issuers));
         context.ops.status(context.id.as_str(), move || {
             let mut status = board.json();
@@ -132,13 +134,14 @@ impl Ingest {
             status["issuers"] = keys.status();
             status
         });
-        let (served, granted, _, (), member, ()) = tokio::join!(
+        let (served, granted, _, _, (), member, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;
                 hub.finish().await;
             },
             authority.run(ready, shutdown.clone()),
             shutdown.run_until_cancelled(hub.follow_credentials()),
+            shutdown.run_until_cancelled(follow_tenants(&hub, &context)),
             issuers.run(shutdown.clone()),
             async {
                 let ended = membership.await;
@@ -152,6 +155,18 @@ impl Ingest {
         // The task announces that this node is offline; the runtime has reported any panic in it.
         let _ = presence.await;
         granted.and(member)
+    }
+}
+
+/// The issuers of the metadata log.
+fn known_issuers(view: &metadata::View<'_>) -> Vec<Known> {
+    let read = |row: &metadata::TokenIssuer| Known::read(&row.id, row.tenant.as_deref(), &row.document);
+    view.token_issuers().filter_map(read).collect()
+}
+
+async fn follow_tenants(hub: &Hub, context: &node::Context) {
+    if let Err(error) = hub.follow_tenants(context).await {
+        tracing::error!(%error, "other ingests' publishers are not heard of: quotas count those of this one alone");
     }
 }
 

@@ -111,6 +111,15 @@ impl Members {
         })
     }
 
+    /// Whether a control node is online that has not been tried yet.
+    pub(crate) fn has_control(&self, tried: &[NodeId]) -> bool {
+        self.cluster.look(|cluster| {
+            let is_online =
+                |node: &NodeId| cluster.members.get(node).is_some_and(|m| cluster.health(m) == Health::Online);
+            self.controls().keys().any(|node| !tried.contains(node) && is_online(node))
+        })
+    }
+
     fn resolved(&self) -> MutexGuard<'_, BTreeMap<NodeId, Resolved>> {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use node::CancellationToken;
-use node::control_routes::is_for_control;
+use node::control_routes::{Answerer, answerer};
 use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
 use node::problem::{self, Type};
@@ -128,6 +128,11 @@ impl Balancer {
             let found = (!is_over).then(|| self.members.pick(viewer, request.among, &request.tried)).flatten();
             found.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(status), "no broadcast node is there"))
         };
+        if request.is_for_control && request.may_be_for_node && !self.members.has_control(&request.tried) {
+            // Somebody who is signed in reads what a node knows.
+            request.is_for_control = false;
+            request.tried.clear();
+        }
         let mut target = pick(request)?;
         loop {
             if let Some(permit) = target.limits.try_enter() {
@@ -268,10 +273,12 @@ impl ProxyHttp for Balancer {
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         let header = session.req_header();
-        if is_for_control(&header.method, header.uri.path(), &header.headers) {
-            request.is_for_control = true;
+        let answerer = answerer(&header.method, &header.uri, &header.headers);
+        request.is_for_control = answerer != Answerer::Node;
+        if answerer == Answerer::Control {
             return Ok(false);
         }
+        request.may_be_for_node = answerer == Answerer::ControlElseNode;
         request.way = Way::of(session.req_header());
         let stream = stream_of(session.req_header().uri.path());
         let cookies = session.req_header().headers.get_all(COOKIE);
@@ -299,7 +306,7 @@ impl ProxyHttp for Balancer {
                 (placement.key, placement.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
             }
         }
-        match Question::of(session.req_header()) {
+        match Question::of(session.req_header()).filter(|_| !request.is_for_control) {
             Some(question) => self.share(session, request, question).await,
             None => Ok(false),
         }

@@ -35,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) report: Option<Arc<Report>>,
     /// Control answers it, and no broadcast node.
     pub(crate) is_for_control: bool,
+    /// The same, and a broadcast node answers while control is away.
+    pub(crate) may_be_for_node: bool,
 }
 
 /// What decides the node.
@@ -76,7 +78,9 @@ pub(crate) enum Way {
 impl Way {
     pub(crate) fn of(request: &RequestHeader) -> Self {
         let is_blocking = request.uri.query().is_some_and(|query| query.contains("_HLS_msn"));
-        let is_own = request.method == Method::GET && is_of_stream(request.uri.path()) && !is_blocking;
+        // Events last for as long as somebody reads them.
+        let is_endless = request.uri.path().ends_with("/events");
+        let is_own = request.method == Method::GET && is_of_stream(request.uri.path()) && !is_blocking && !is_endless;
         if is_own { Self::Own } else { Self::Shared }
     }
 }
@@ -132,6 +136,8 @@ mod tests {
             let request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
             assert_eq!(Way::of(&request), Way::Own, "{path}");
         }
+        let events = RequestHeader::build("GET", b"/live/hall/events", None).unwrap();
+        assert_eq!(Way::of(&events), Way::Shared);
         assert_eq!(stream_of("/t/scv_abc/t/x/live/hall/720p/index.m3u8"), None);
     }
 }

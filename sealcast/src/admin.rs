@@ -1,12 +1,15 @@
-//! `sealcast stream|streamer|token|node|key|root|tenant|api-key|audit`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|streamer|token|node|key|root|tenant|member|api-key|webhook|audit`: asks the control node, with a certificate of the role
+//! control.
 
 pub(crate) mod access;
 mod delegate;
+pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod root;
 pub(crate) mod stream;
 pub(crate) mod streamer;
 pub(crate) mod token;
+pub(crate) mod webhook;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

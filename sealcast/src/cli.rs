@@ -1,7 +1,10 @@
-//! The grammar of the command line: names, help texts and examples. Other modules carry the commands out. Its length is that of the texts,
-//! which are the reference of the command line.
+//! The grammar of the command line: names, help texts and examples. Other modules carry the commands out.
 
 pub(crate) mod access;
+mod certs;
+pub(crate) mod member;
+mod nodes;
+pub(crate) mod webhook;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,6 +13,11 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command as Grammar, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+pub(crate) use certs::{
+    CertsCommand, CertsFlags, ClusterFlags, RenewFlags, RotateFlags, RotateStep, SealCommand, VerifyFlags,
+};
+pub(crate) use nodes::{CapacityFlags, KeyCommand, NodeCommand, RootCommand};
 
 /// Live streaming that signs every piece of media, and checks it before a viewer can see it.
 #[derive(Debug, Parser)]
@@ -107,9 +115,15 @@ pub(crate) enum Command {
     /// Manage tenants, who own streams and API keys.
     #[command(subcommand)]
     Tenant(access::TenantCommand),
+    /// Invite people to a tenant, and say what they may do.
+    #[command(subcommand)]
+    Member(member::MemberCommand),
     /// Manage the API keys with which programs use /api/v1.
     #[command(subcommand)]
     ApiKey(access::ApiKeyCommand),
+    /// Send a tenant's events to other programs: what they get, what failed, and sending it again.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Show who changed what, and check that nobody has edited these records.
     #[command(subcommand)]
     Audit(access::AuditCommand),
@@ -317,16 +331,22 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Change who may watch a stream. Who watches without the right stops within a second.
+    /// Change who may watch a stream, which sites may use it, and its chat. Who watches without the right stops within a second.
     #[command(after_help = "Examples:
-  sealcast stream set assembly-hall --visibility token       whoever has a token (sealcast token create)
-  sealcast stream set assembly-hall --visibility unlisted    whoever knows the name")]
-    Set {
+  sealcast stream set assembly-hall --visibility token               whoever has a token (sealcast token create)
+  sealcast stream set assembly-hall --visibility unlisted            whoever knows the name
+  sealcast stream set assembly-hall --origin https://town.example    that site may show the player (sealcast stream embed)
+  sealcast stream set assembly-hall --chat on --chat-slow 10s        a chat with a message every ten seconds from each writer")]
+    Set(access::StreamSetFlags),
+    /// Print the frame (iframe) that shows a stream's player on another site.
+    Embed {
         /// Name of the stream.
         name: String,
-        /// Who may watch it.
-        #[arg(long, value_enum, value_name = "WHO")]
-        visibility: VisibilityName,
+        /// Where viewers reach the cluster, such as https://live.example.org [default: the address of a load balancer].
+        #[arg(long, value_name = "URL")]
+        base_url: Option<String>,
+        #[command(flatten)]
+        of: access::TenantFlag,
         #[command(flatten)]
         admin: AdminFlags,
     },
@@ -398,13 +418,44 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "STREAM")]
         stream: Option<String>,
         #[command(flatten)]
+        of: access::TenantFlag,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// List the keys that sign a tenant's tokens, and those that it has registered.
+    Keys {
+        #[command(flatten)]
+        of: access::TenantFlag,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Make a key that signs the next tokens. Tokens of the one before go on until it is retired.
+    NewKey {
+        /// What people call it.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        #[command(flatten)]
+        of: access::TenantFlag,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Retire a key: no token that it has signed counts any more, everywhere within a second.
+    #[command(after_help = "Example, after the file of a key was stolen:
+  sealcast token new-key
+  sealcast token retire-key sgk_01k9f3t2m5c8v7x4b6n1q0w9ze")]
+    RetireKey {
+        /// Its identity, as `token keys` shows it.
+        key: String,
+        #[command(flatten)]
+        of: access::TenantFlag,
+        #[command(flatten)]
         admin: AdminFlags,
     },
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TokenFlags {
-    /// Streams that it opens, or '*' for all.
+    /// Streams that it opens, or '*' for all of the tenant.
     #[arg(required = true, value_name = "STREAM")]
     pub streams: Vec<String>,
     /// How long it is valid, such as 90s, 45m or 8h; a day at most [default: 1h].
@@ -426,9 +477,14 @@ pub(crate) struct TokenFlags {
     /// Every request has to come from such a site, and say so.
     #[arg(long, requires = "origins")]
     pub strict: bool,
+    /// Most viewers at once, by their addresses, on each node.
+    #[arg(long, value_name = "N")]
+    pub max_viewers: Option<u64>,
     /// Where viewers reach the cluster [default: the address of a load balancer].
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
+    #[command(flatten)]
+    pub of: access::TenantFlag,
     #[command(flatten)]
     pub admin: AdminFlags,
 }
@@ -502,328 +558,6 @@ pub(crate) struct DelegateFlags {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// List the nodes and their load.
-    List {
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Show a node's load and the streams that it owns.
-    Show {
-        /// Name of the node.
-        name: String,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Make a node a member of the cluster, or give a member another key. `sealcast certs cluster` lists the nodes that it makes, and
-    /// `sealcast up` its own: they need this not.
-    #[command(after_help = "Example, for a node whose identity was made with `sealcast certs`:
-  sealcast node add b4 --certificate certs/b4.pem")]
-    Add {
-        /// Name of the node.
-        name: String,
-        /// Its certificate, a PEM file.
-        #[arg(long, value_name = "FILE")]
-        certificate: PathBuf,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Take a broadcast node out of service: its viewers move to other nodes with their next request, and its streams get other owners.
-    #[command(after_help = "Example:
-  sealcast node drain b2 --wait && systemctl stop sealcast-b2")]
-    Drain {
-        /// Name of the node.
-        name: String,
-        /// Wait until the node serves almost no requests and owns no stream, for two minutes at most.
-        #[arg(long)]
-        wait: bool,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Stop trusting a node, for good. Control refuses its certificate, and no node admits what its keys sign. Use it when somebody
-    /// else may have the machine, its folder or its disk. It cannot be undone, because the certificate stays valid for months and a
-    /// thief would be trusted again. Give the machine that takes over another name.
-    #[command(after_help = "Example, after a break-in on ingest1:
-  sealcast node revoke ingest1
-  rm certs/ingest/ingest1.*                                   its broker password, too
-  sealcast certs cluster --node ingest3=ingest                another name; send the broker SIGHUP after it")]
-    Revoke {
-        /// Name of the node; the node need not be running.
-        name: String,
-        /// How long the node may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
-        /// recordings on all nodes, with everything before it. Without this, what was admitted stays in playlists and memory; a recording
-        /// loses what the key signed when its node starts again.
-        #[arg(long, value_name = "TIME", value_parser = time_span)]
-        misused_for: Option<Duration>,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Bring a drained node back into service.
-    Undrain {
-        /// Name of the node.
-        name: String,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum RootCommand {
-    /// Show where the metadata log stands: on control, and on each node that asks it.
-    Show {
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Make a root key, on any machine: FILE for whoever has to sign, mode 0600, and FILE.pub.
-    #[command(after_help = "Example, on a machine that is not on the network:
-  sealcast root make /media/stick/root2.key")]
-    Make {
-        /// File of the key; it must not exist yet.
-        file: PathBuf,
-    },
-    /// Take the root key off the control machine. Control goes on without it for as long as `root show` says.
-    #[command(after_help = "Example:
-  sealcast root export /media/stick/root.key")]
-    Export {
-        /// Where to put the key; it must not exist yet.
-        file: PathBuf,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Make the next root statement: with other root keys, or with the same ones. In both cases control's key is named for another 400
-    /// days. The old root keys and the new ones sign it.
-    #[command(after_help = "Examples:
-  sealcast root rotate --key root.key                                    # control's key for another 400 days
-  sealcast root rotate --key root.key --new a.key --new b.key            # from now on, a or b signs
-  sealcast root rotate --key a.key --new a.key --new b.key --threshold 2 # from now on, both")]
-    Rotate {
-        /// File of a root key that counts now; as many as have to sign [default: the one on the control machine].
-        #[arg(long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-        /// File of a root key that counts from now on [default: those that count now].
-        #[arg(long, value_name = "FILE")]
-        new: Vec<PathBuf>,
-        /// How many of the root keys have to sign from now on [default: 1 with --new, else as before].
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4))]
-        threshold: Option<u64>,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// End a key of control that somebody may have, and that is not the one of the control node which answers: what it signs from now on
-    /// counts nowhere. A control node that finds no metadata.key in its data directory makes itself another, and ends its old one, when
-    /// root.key is there.
-    #[command(after_help = "Example, after control was started with another metadata.key on another machine:
-  sealcast root show                          the keys that may write
-  sealcast root retire 0123456789abcdef0123456789abcdef --key root.key
-  sealcast root branch --yes --key root.key   if somebody has written with it")]
-    Retire {
-        /// Identity of the key of control, 32 hexadecimal digits.
-        control: String,
-        /// File of a root key; as many as have to sign [default: the one on the control machine].
-        #[arg(long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Have the root key void all entries of the metadata log that control does not have, and those of a fork. For a control that was
-    /// restored from a backup when no node has the entries that are missing, and after somebody used the key of control. What is void
-    /// has to be done again: streams, members, drains and revocations of after the backup.
-    #[command(after_help = "Example, after a restore, when control says that entries are missing and no node has them:
-  sealcast root branch --yes")]
-    Branch {
-        /// Do it: it cannot be undone.
-        #[arg(long)]
-        yes: bool,
-        /// File of a root key; as many as have to sign [default: the one on the control machine].
-        #[arg(long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
-  sealcast capacity --viewers 5000
-  sealcast capacity --viewers 800 --ladder 720p=2450,360p=870 --shares 70,30 --nics 1,2.5")]
-pub(crate) struct CapacityFlags {
-    /// Viewers at the same time, of all streams together.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub viewers: u64,
-    /// Rungs and their bit rates in kbit/s, the largest first.
-    #[arg(long, value_name = "NAME=KBIT,…", default_value = "1080p=4500,720p=2450,480p=1330,360p=870")]
-    pub ladder: String,
-    /// Relative number of viewers of each rung [default: half of the viewers watch the first rung, half of the rest the next …].
-    #[arg(long, value_name = "N,…")]
-    pub shares: Option<String>,
-    /// Bit rate of the audio in kbit/s.
-    #[arg(long, value_name = "KBIT", default_value_t = 128)]
-    pub audio: u32,
-    /// Speeds of a broadcast node's network to plan for, in Gbit/s.
-    #[arg(long, value_name = "GBIT,…", default_value = "1,10,25")]
-    pub nics: String,
-    /// Largest share of its network that a node uses, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 70, value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub fill: u8,
-    /// Nodes that own each stream (role.ingest.owners).
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub owners: u8,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// List the sealing keys that have grants.
-    List {
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Revoke a sealing key: no node admits anything that it signs. Its ingest makes itself another.
-    #[command(after_help = "Example, after somebody else may have had the key for two hours:
-  sealcast key revoke 0123456789abcdef0123456789abcdef --misused-for 2h")]
-    Revoke {
-        /// Id of the key, 32 hexadecimal digits.
-        key: String,
-        /// How long the key may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
-        /// recordings on all nodes, with everything before it. Without this, what was admitted stays in playlists and memory; a recording
-        /// loses what the key signed when its node starts again.
-        #[arg(long, value_name = "TIME", value_parser = time_span)]
-        misused_for: Option<Duration>,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SealCommand {
-    /// Download a stream's seal log and check every signature, the chain and, with --media, the media that it names.
-    Verify(VerifyFlags),
-    /// Print the seals in a file, without checking them.
-    Show {
-        /// File with one or more seals, as downloaded from /live/{stream}/seals.
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:
-  sealcast seal verify https://127.0.0.1:8443/live/demo --ca data/certs/ca.pem --root data/control/root.pub --media")]
-pub(crate) struct VerifyFlags {
-    /// URL of the stream: https://HOST:PORT/live/STREAM.
-    pub url: String,
-    /// Root public key that you trust. Ask the operator for it; do not take it from the server that you check.
-    #[arg(long, value_name = "FILE")]
-    pub root: PathBuf,
-    /// Name of the cluster that the seals must name.
-    #[arg(long, default_value = "sealcast")]
-    pub cluster: String,
-    /// PEM file of the authority behind the server's certificate, in addition to the authorities that this machine trusts.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// Also download the media, and compare its SHA-256 with the digests in the seals.
-    #[arg(long)]
-    pub media: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
-    after_help = "Examples:
-  sealcast certs --dir certs --role broadcast --id b1 --name broadcast1.streaming-cluster.test
-  sealcast certs cluster --help"
-)]
-pub(crate) struct CertsFlags {
-    #[command(subcommand)]
-    pub command: Option<CertsCommand>,
-    /// Directory of the authority; ca.pem and ca.key are made there if they are missing.
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    pub dir: PathBuf,
-    /// Role of the node.
-    #[arg(long, value_enum, required = true)]
-    pub role: Option<RoleName>,
-    /// Name of the node.
-    #[arg(long, value_name = "NAME", required = true)]
-    pub id: Option<String>,
-    /// Another host name or address of the node; may be given several times.
-    #[arg(long = "name", value_name = "HOST")]
-    pub names: Vec<String>,
-}
-
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum CertsCommand {
-    /// Make all that a cluster needs, in one folder for each role: certificates, passwords and access rules of the brokers, and
-    /// the key that balancers share. Existing files stay, and certificates that expire soon are renewed.
-    #[command(after_help = "Examples:
-  sealcast certs cluster --node control=control --node ingest1..2=ingest --node b1..4=broadcast --node lb1..2=loadbalancer \\
-      --broker mosquitto --name lb1..2=streaming-cluster.test --name b1=broadcast1.streaming-cluster.test
-  Give a machine the folder of its role (certs/broadcast, certs/broker, …), and keep certs/ca.key to yourself.")]
-    Cluster(ClusterFlags),
-    /// Renew certificates that expire within 30 days, for the same nodes and names. Nodes read them again while they run.
-    #[command(after_help = "Example:
-  sealcast certs renew --dir certs")]
-    Renew(RenewFlags),
-    /// Replace the authority while the cluster runs, in three steps.
-    #[command(after_help = "Example; between the steps, give every machine its new files:
-  sealcast certs rotate --dir certs --step trust     all nodes trust the next authority, too
-  sealcast certs rotate --dir certs --step issue     the next authority signs new certificates for all nodes
-  sealcast certs rotate --dir certs --step forget    no node trusts the old authority any more")]
-    Rotate(RotateFlags),
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClusterFlags {
-    /// Directory of the authority and of the roles' folders.
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    pub dir: PathBuf,
-    /// A node, or a range of nodes, and their role: `b1..4=broadcast`. May be given several times.
-    #[arg(long = "node", value_name = "NAME=ROLE", required = true)]
-    pub nodes: Vec<String>,
-    /// Name by which nodes reach a broker; may be given several times.
-    #[arg(long = "broker", value_name = "NAME")]
-    pub brokers: Vec<String>,
-    /// Another host name or address of a node or broker; may be given several times.
-    #[arg(long = "name", value_name = "NAME=HOST")]
-    pub names: Vec<String>,
-    /// Prefix of every MQTT topic.
-    #[arg(long, value_name = "PREFIX", default_value = "sealcast/v1")]
-    pub prefix: String,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RenewFlags {
-    /// Directory of the authority, and of the roles' folders if there are any.
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    pub dir: PathBuf,
-    /// Renew all certificates, however long they are valid.
-    #[arg(long)]
-    pub all: bool,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RotateFlags {
-    /// Directory of the authority, and of the roles' folders if there are any.
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    pub dir: PathBuf,
-    /// Which of the three steps.
-    #[arg(long, value_enum)]
-    pub step: RotateStep,
-}
-
-/// A step of replacing the authority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RotateStep {
-    Trust,
-    Issue,
-    Forget,
 }
 
 /// A role, as the command line spells it.

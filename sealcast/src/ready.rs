@@ -17,6 +17,8 @@ pub(crate) struct Ready {
     pub ca: Option<String>,
     pub broadcast: Vec<BroadcastNode>,
     pub streams: Vec<StreamKey>,
+    /// Where somebody becomes the operator, while there is none. For 15 minutes.
+    pub set_up: Option<SetUpLink>,
     pub pid: u32,
 }
 
@@ -40,6 +42,17 @@ impl std::fmt::Debug for StreamKey {
     }
 }
 
+/// A set-up link, which `Debug` does not show.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(crate) struct SetUpLink(pub String);
+
+impl std::fmt::Debug for SetUpLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 impl Ready {
     /// The process id and no address.
     pub(crate) fn new() -> Self {
@@ -52,11 +65,12 @@ impl Ready {
             ca: None,
             broadcast: Vec::new(),
             streams: Vec::new(),
+            set_up: None,
             pid: std::process::id(),
         }
     }
 
-    /// Writes the file atomically, so that a reader never sees half of it. It holds stream keys, so only its owner can read it.
+    /// Writes the file atomically, so that a reader never sees half of it. It holds secrets, so only its owner can read it.
     ///
     /// # Errors
     /// When the file cannot be written; names it.

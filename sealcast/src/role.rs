@@ -18,7 +18,7 @@ use crate::admin::AdminFile;
 use crate::certs::MEMBERS_FILE;
 use crate::certs::claim::{Claim, claim};
 use crate::cli::{RoleFlags, SourceFlags};
-use crate::ready::{BroadcastNode, Ready, url};
+use crate::ready::{BroadcastNode, Ready, SetUpLink, url};
 use crate::{public, settings, signals, up};
 
 /// Runs the role until Ctrl-C, SIGTERM, or a failure.
@@ -184,6 +184,12 @@ impl Loader<'_> {
             config.members.extend(settings.node.identities.as_ref().map(|directory| directory.join(MEMBERS_FILE)));
         }
         let control = Control::load(config, context).await?;
+        if let Some(link) = control.set_up_link() {
+            // Not into the log, which others read.
+            let way = "where viewers reach the cluster, open this within 15 minutes to become its operator";
+            println!("{way}: https://…{}\nlater: sealcast member setup-link", link.expose());
+            self.ready.set_up = Some(SetUpLink(link.into_inner()));
+        }
         publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
         let identity = IdentityPaths {
             certificate: settings.node.certificate.clone().context("was there to start with")?,

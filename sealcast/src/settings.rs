@@ -59,7 +59,7 @@ pub(crate) struct File {
     pub root_key: PathBuf,
     /// Streams and their keys.
     pub streams: Vec<control::StreamConfig>,
-    /// Issuers whose tokens publish, in place of stream keys. Default: none.
+    /// Issuers whose tokens (JWT) count: at the API, for publishers in place of stream keys, for viewers. Default: none.
     pub issuers: Vec<issuers::Settings>,
     /// Where nodes may send requests whose URL somebody else chose, besides public addresses: networks (`10.0.0.0/8`), hosts (`idp.lan`,
     /// `idp.lan:8443`), and hosts that may be asked without TLS (`http://idp.lan`). Default: none.
@@ -213,7 +213,11 @@ impl File {
     fn share(&mut self) {
         self.role.ingest.part_target_ms = self.part_target_ms;
         self.role.broadcast.part_target_ms = self.part_target_ms;
-        self.role.ingest.issuers.clone_from(&self.issuers);
+        let publish = |issuer: &&issuers::Settings| issuer.uses.contains(&issuers::Use::Publish);
+        self.role.ingest.issuers = self.issuers.iter().filter(publish).cloned().collect();
+        self.role.control.issuers.clone_from(&self.issuers);
+        self.role.control.outbound_allow.clone_from(&self.outbound_allow);
+        self.role.control.outbound_ca.clone_from(&self.outbound_ca);
         self.role.ingest.outbound_allow.clone_from(&self.outbound_allow);
         self.role.ingest.outbound_ca.clone_from(&self.outbound_ca);
     }
@@ -304,9 +308,6 @@ fn check(file: &File) -> anyhow::Result<()> {
     if file.issuers.len() > issuers::ISSUERS_MAX {
         bail!("{} issuers are more than {}", file.issuers.len(), issuers::ISSUERS_MAX);
     }
-    if let Some(issuer) = file.issuers.iter().find(|issuer| issuer.uses != [issuers::Use::Publish]) {
-        bail!("issuer {:?}: uses: this file's issuers are for publishers: write uses = [\"publish\"]", issuer.url);
-    }
     if file.node.public_certificate.is_some() != file.node.public_key.is_some() {
         bail!("node.public_certificate and node.public_key belong together: give both");
     }
@@ -360,15 +361,6 @@ mod tests {
         uses = ["publish"]
         rules = [{ claim = "role", equals = "streamer", role = "producer" }]
     "#;
-    const ISSUER_OF_THE_API: &str = r#"
-        [[issuers]]
-        url = "https://idp.example/"
-        audiences = ["a"]
-        jwks_url = "https://idp.example/keys"
-        uses = ["publish", "api"]
-        rules = [{ claim = "role", equals = "streamer", role = "producer" }]
-    "#;
-
     fn parse(text: &str) -> anyhow::Result<File> {
         let mut file: File = node::config::read(text, Path::new("test.toml"))?;
         file.share();
@@ -414,7 +406,6 @@ mod tests {
             ("outbound_allow = [\"10.0.0.1/8\"]", "outbound_allow: \"10.0.0.1/8\" is no network"),
             (ISSUER_INSIDE, "jwks_url: 169.254.169.254 leads to 169.254.169.254, a link-local address"),
             (ISSUER_WITHOUT_AUDIENCE, "audiences is empty"),
-            (ISSUER_OF_THE_API, "this file's issuers are for publishers"),
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
             ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::admin::AdminFile;
 use crate::certs::MEMBERS_FILE;
 use crate::cli::{LogFormat, UpFlags};
-use crate::ready::{BroadcastNode, Ready, StreamKey, url};
+use crate::ready::{BroadcastNode, Ready, SetUpLink, StreamKey, url};
 use crate::{public, settings, signals};
 
 /// The start fails unless everything serves within this time. The slowest role is the ingest, which waits for a grant over loopback.
@@ -274,6 +274,7 @@ impl Builder<'_> {
             stream.key_file = Some(settings.data.join("stream-keys").join(format!("{}.key", stream.name)));
         }
         let control = Control::load(config, self.context(&self.names.control, Role::Control).await?).await?;
+        self.ready.set_up = control.set_up_link().map(|link| SetUpLink(link.into_inner()));
         let keys = control.stream_keys().iter();
         self.ready.streams =
             keys.map(|(name, key)| StreamKey { name: name.to_string(), key: key.expose().clone() }).collect();
@@ -328,7 +329,11 @@ impl Builder<'_> {
         let context = self.context(&self.names.balancer, Role::LoadBalancer).await?;
         let acme = public::load(self.settings, &context)?;
         let balancer = LoadBalancer::load(config, context).await?;
-        self.ready.https = Some(url("https", balancer.https_address()));
+        let https = url("https", balancer.https_address());
+        if let Some(SetUpLink(link)) = &mut self.ready.set_up {
+            link.insert_str(0, &https);
+        }
+        self.ready.https = Some(https);
         Ok((balancer, acme))
     }
 }
@@ -478,6 +483,12 @@ fn banner(ready: &Ready, settings: &settings::File) -> String {
     let mut text = format!(
         "\nSealcast is on the air.\n\n  Watch    {https}/\n           The certificate is self-made: accept it in the browser, or trust {ca}\n"
     );
+    if let Some(link) = &ready.set_up {
+        text.push_str(&format!(
+            "  Set up   {}\n           Whoever opens it within 15 minutes is the operator.\n",
+            link.0
+        ));
+    }
     text.push_str(&format!("  OBS      Settings > Stream > Service: Custom\n           Server      {rtmp}\n"));
     if let Some(rtmps) = &ready.rtmps {
         text.push_str(&format!("           or          {rtmps}\n"));

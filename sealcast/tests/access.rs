@@ -30,6 +30,42 @@ fn secret(up: &Up, arguments: &[&str]) -> String {
     key["secret"].as_str().unwrap().to_owned()
 }
 
+/// Somebody becomes the operator by the link of the start, at the address where viewers are, and acts with the cookie; the command makes
+/// other links. What everybody reads stays as it was for whoever is signed in.
+async fn people(up: &Up) {
+    let (https, link) = (up.https(), up.ready["set_up"].as_str().unwrap());
+    let code = link.strip_prefix(&format!("{https}/setup#")).unwrap_or_else(|| panic!("{link}"));
+    let body = json!({ "code": code, "name": "Ada", "password": "correct horse battery" });
+    let post = up.http.post(format!("{https}/api/v1/setup")).header("origin", &https).json(&body);
+    let made = post.send().await.unwrap();
+    let cookies = made.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned());
+    let cookie = cookies
+        .filter_map(|text| text.split(';').next().map(str::to_owned))
+        .find(|pair| pair.starts_with("__Host-sealcast="));
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let (cookie, session): (String, Value) = (cookie.unwrap(), made.json().await.unwrap());
+    let csrf = session["csrf"].as_str().unwrap();
+    let make = async |origin: &str| {
+        let request = up.http.post(format!("{https}/api/v1/members")).header("cookie", &cookie);
+        let request = request.header("origin", origin).header("x-sealcast-csrf", csrf);
+        request.json(&json!({ "name": "Vera", "role": "viewer" })).send().await.unwrap()
+    };
+    assert_eq!(make("https://evil.example").await.status(), StatusCode::FORBIDDEN);
+    let invited: Value = make(&https).await.json().await.unwrap();
+    assert!(invited["invite_url"].as_str().unwrap().starts_with(&format!("{https}/setup#sci_")), "{invited}");
+    let read = async |path: &str| {
+        let request = up.http.get(format!("{https}/api/v1/{path}")).header("cookie", &cookie);
+        request.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let (own, public) = (read("streams").await, read("streams?view=public").await);
+    assert!(own["items"].is_array() && own["streams"].is_null(), "{own}");
+    assert!(public["streams"].is_array() && public["items"].is_null(), "{public}");
+    let members = run(up, &["member", "list"]);
+    assert!(members.contains("Ada") && members.contains("invited"), "{members}");
+    let again = run(up, &["member", "setup-link", "--base-url", &https]);
+    assert!(again.contains(&format!("{https}/setup#sci_")), "{again}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenant_makes_a_stream_with_its_key_at_the_viewers_address_and_publishes_it() {
     let _turn = turn().await;
@@ -85,6 +121,8 @@ async fn tenant_makes_a_stream_with_its_key_at_the_viewers_address_and_publishes
     assert!(status == StatusCode::OK && document["paths"]["/api/v1/tenants"]["post"].is_object());
     let (_, problem) = ask(Method::GET, "problems/quota", None, None).await;
     assert_eq!(problem["status"], 403);
+
+    people(&up).await;
 
     // The commands show the same.
     assert!(run(&up, &["tenant", "show", "choir"]).contains("1, at most 2"));

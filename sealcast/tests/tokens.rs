@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::browser::Browser;
+use testkit::browser::{Browser, Frames};
 use testkit::cluster::{Cluster, KEY, STREAM};
 use testkit::hls::playlist;
 use testkit::players::{Kind, Player};
@@ -31,6 +31,30 @@ async fn becomes(http: &reqwest::Client, url: &str, status: u16) {
         (answer.status().as_u16() == status).then_some(())
     })
     .await;
+}
+
+/// Waits until the node lets a site show a page.
+async fn becomes_framed(http: &reqwest::Client, url: &str, site: &str) {
+    eventually_async("a page for the site", PATIENCE, async || {
+        let answer = http.get(url).send().await.ok()?;
+        answer.headers().get("content-security-policy")?.to_str().ok()?.contains(site).then_some(())
+    })
+    .await;
+}
+
+/// Reads events until one has this text.
+async fn heard(events: &mut reqwest::Response, text: &str) {
+    let mut all = String::new();
+    let read = async {
+        while let Some(chunk) = events.chunk().await.unwrap() {
+            all.push_str(&String::from_utf8_lossy(&chunk));
+            if all.contains(text) {
+                return;
+            }
+        }
+        panic!("the events end: {all}");
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("waited in vain for {text:?}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +88,8 @@ async fn players_that_get_nothing_but_a_url_play_a_stream_that_others_do_not_fin
         assert_eq!(listed, r#"{"streams":[]}"#);
     }
 
-    for kind in [Kind::Ffmpeg, Kind::HlsJs] {
+    // One after another: a machine of two cores decodes for one.
+    for kind in Kind::OTHERS {
         let mut player = Player::start(kind, &below, "hall", &up.ca(), &here.join(kind.name()));
         player.plays(kind.name(), 4.0, Duration::from_secs(60)).await.unwrap();
         assert_eq!(player.progress().errors, [""; 0], "{}", kind.name());
@@ -72,6 +97,33 @@ async fn players_that_get_nothing_but_a_url_play_a_stream_that_others_do_not_fin
     let mut page = Browser::open(made["urls"]["page"].as_str().unwrap(), 60);
     page.until_playing().await;
     page.until("to be checked", |player| player["checks"]["phase"] == "checked").await;
+
+    // Another site shows the player once the stream lists it, without cookies, and no other page at all.
+    let (mut frames, embed) = (Frames::start().await, text(&made["urls"], "embed"));
+    assert_eq!(embed, format!("{below}/live/hall/embed"));
+    assert_eq!(frames.show(&embed).await["refused"], true, "no site is listed");
+    let site = frames.site.clone();
+    assert_eq!(said(&here, &["stream", "set", "hall", "--origin", &site])["origins"], json!([site]));
+    becomes_framed(&up.http, &embed, &site).await;
+    let shown = frames.show(&embed).await;
+    assert_eq!(
+        (&shown["plays"], &shown["phase"], &shown["cookies"]),
+        (&json!(true), &json!("checked"), &json!(0)),
+        "{shown}"
+    );
+    assert_eq!((&shown["cspViolations"], &shown["pageErrors"]), (&json!([]), &json!([])), "{shown}");
+    assert_eq!(frames.show(text(&made["urls"], "page").as_str()).await["refused"], true, "another page");
+    drop(frames);
+
+    // A chat beside it: up through the balancer and control, down through the nodes.
+    said(&here, &["stream", "set", "hall", "--chat", "on"]);
+    becomes(&up.http, &format!("{below}/live/hall/events"), 200).await;
+    let mut events = up.http.get(format!("{below}/live/hall/events")).send().await.unwrap();
+    let hello = json!({ "name": "Ann", "text": "Hello from the balancer" });
+    let posted = up.http.post(format!("{below}/live/hall/chat")).json(&hello).send().await.unwrap();
+    assert_eq!(posted.status(), 201, "{}", posted.text().await.unwrap());
+    heard(&mut events, "Hello from the balancer").await;
+    drop(events);
 
     // The viewer's tokens are taken back: the page stops, and says why.
     let revoked = said(&here, &["token", "revoke", "--sub", "u81"]);
@@ -110,7 +162,18 @@ async fn tokens_that_were_made_play_on_every_node_while_control_is_dead() {
         None => text(&node.ready, "https"),
     });
     playlist(&cluster.http, &format!("{}/t/{}", servers[0], tokens[0]), STREAM, "audio", 2).await;
+    said(&here, &["stream", "set", STREAM, "--chat", "on"]);
+    let below = format!("{}/t/{}/live/{STREAM}", servers[0], tokens[1]);
+    becomes(&cluster.http, &format!("{below}/events"), 200).await;
+    let mut events = cluster.http.get(format!("{below}/events")).send().await.unwrap();
+    heard(&mut events, "\"paused\":false").await;
     control.process.kill();
+    // Nobody writes, readers hear so, and what follows shows that the video goes on.
+    heard(&mut events, "\"paused\":true").await;
+    let hello = json!({ "name": "Ann", "text": "Hello" });
+    let refused = cluster.http.post(format!("{below}/chat")).json(&hello).send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().await.unwrap().contains("control-away"));
     for server in &servers {
         for (token, status) in tokens.iter().zip([200, 200, 403]) {
             becomes(&cluster.http, &format!("{server}/t/{token}/live/{STREAM}/index.m3u8"), status).await;

@@ -4,7 +4,7 @@ import { header, skipLink } from './components/header';
 import { homePage } from './pages/home';
 import { notFoundPage } from './pages/not-found';
 import { rememberedBandwidth } from './player/bandwidth';
-import { EarlyJoin } from './player/early';
+import { carriedByPage, EarlyJoin } from './player/early';
 import { livePlaylist, pageOf, tokenPath } from './routes';
 import { restoreTheme } from './theme';
 
@@ -12,10 +12,19 @@ async function start(): Promise<void> {
   const page = pageOf(location.pathname);
   // First of all, because a join mostly waits for answers, and the player's code can load meanwhile.
   const early =
-    page.kind === 'watch'
-      ? new EarlyJoin(livePlaylist(page.stream, tokenPath(location.hash)), rememberedBandwidth())
+    page.kind === 'watch' || page.kind === 'embed'
+      ? new EarlyJoin(
+          livePlaylist(page.stream, tokenPath(location.hash)),
+          rememberedBandwidth(),
+          carriedByPage(),
+        )
       : null;
   const watch = page.kind === 'watch' ? import('./pages/watch') : null;
+  if (page.kind === 'embed') {
+    restoreTheme();
+    (await import('./pages/embed')).embedPage(page.stream, early);
+    return;
+  }
   restoreTheme();
   const app = document.querySelector('#app');
   if (!app) return;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use broadcast::{Broadcast, Config};
 use bus::broker;
 use media::NodeId;
+use messages::{SessionInfo, Topic};
 use node::clock::Clock;
 use node::ops::Ops;
 use node::{CancellationToken, Context, Role, tls};
@@ -118,6 +119,7 @@ pub(crate) struct Server {
     clock: Clock,
     pub(crate) author: Author,
     _control: (Context, Granter),
+    _ingest: Context,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -147,6 +149,7 @@ impl Server {
         let users = vec![
             user("b1", broker::Access::Broadcast),
             user("control", broker::Access::Control),
+            user("ingest", broker::Access::Ingest),
             user("lb", broker::Access::LoadBalancer),
         ];
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -165,11 +168,15 @@ impl Server {
         };
         let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
         let to_balancer = orders("lb", Role::LoadBalancer)?;
-        let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
+        let to_ingest = orders("ingest", Role::Ingest)?;
+        let ingest = tls::Identity::load(&to_ingest.identity)?;
         tokio::spawn(broker.run(shutdown.clone()));
         let control = to_control.context(Role::Control, &Ops::new(), &shutdown).await?;
         let granter = Granter::start(&control, &author.root, &shutdown).await?;
         granter.grant(author.grant.clone()).await?;
+
+        let announcing = to_ingest.context(Role::Ingest, &Ops::new(), &shutdown).await?;
+        announce(&announcing, author.session(clock.wall())).await?;
 
         let Addresses { https, data, ops } = child.begin(&to_child).await?;
         let viewers = http2(&ingest, Role::Broadcast);
@@ -188,6 +195,7 @@ impl Server {
             clock,
             author,
             _control: (control, granter),
+            _ingest: announcing,
             _shutdown,
         };
         for _ in 0..segments * 8 {
@@ -259,6 +267,13 @@ impl Server {
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.pid())
     }
+}
+
+/// Announces the session. Otherwise a node takes itself for an edge a few seconds after the last push.
+async fn announce(context: &Context, session: SessionInfo) -> anyhow::Result<()> {
+    let topic = context.prefix.name(&Topic::Session(session.stream.clone()));
+    let message = bus::Message { topic, payload: serde_json::to_vec(&session)?.into(), retain: true };
+    Ok(context.bus.publish(message).await?)
 }
 
 /// How viewers connect to a role.

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::{Digest, Epoch, LogSequence, MediaSequence, Now, StreamId};
+use media::{Digest, Epoch, LogSequence, MediaSequence, Now, SessionId, StreamId};
 use seal::limits::TAIL_MAX;
 use seal::{Chain, Freshness, Input, KeyId, Keyring, Refusal, RefusalReason, Sealed, Step, Verdict};
 
@@ -110,7 +110,7 @@ pub(super) fn load(job: &Job, keyring: &Arc<Keyring>, now: Now) -> io::Result<Op
 /// A seal that does not verify.
 struct Unverified {
     refusal: Refusal,
-    /// The key that it names, if that may still be granted, and the digest of the seal that it says it follows.
+    /// The key that it names, if a grant or a delegation for it may still come, and the digest of the seal that it says it follows.
     lacking: Option<(KeyId, Digest)>,
 }
 
@@ -118,7 +118,10 @@ fn verify(keyring: &Keyring, raw: &Bytes, job: &Job, now: Now) -> Result<Sealed,
     keyring.verify(raw, &job.stream, now.wall, Freshness::Recorded).map_err(|refusal| {
         let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && !keyring.is_revoked(key);
         let named = (refusal.reason == RefusalReason::Key).then(|| seal::peek(raw).ok()).flatten();
-        let lacking = named.filter(|(key, _)| is_unknown(key)).map(|(key, body)| (key, body.previous));
+        // A key whose grant is for other streams may have sealed for a streamer.
+        let lacks =
+            |key: &KeyId, session: &SessionId| is_unknown(key) || keyring.lacks_delegation(key, &job.stream, session);
+        let lacking = named.filter(|(key, body)| lacks(key, &body.session)).map(|(key, body)| (key, body.previous));
         Unverified { refusal, lacking }
     })
 }

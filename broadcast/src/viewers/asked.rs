@@ -21,7 +21,7 @@ pub(super) enum Thing {
 }
 
 impl Asked {
-    /// `None` when it is not about a stream.
+    /// `None` when it is about no stream, or about what needs none of its media.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let rest =
             ["/live/", "/api/v1/streams/", "/api/v1/trust/"].iter().find_map(|about| path.strip_prefix(about))?;
@@ -35,6 +35,9 @@ impl Asked {
             }
         };
         let is_live = path.starts_with("/live/");
+        if is_live && matches!(rest, "embed" | "events") {
+            return None;
+        }
         Some(Self { stream: StreamId::new(stream).ok()?, rendition, thing: thing.filter(|_| is_live) })
     }
 }
@@ -45,6 +48,15 @@ pub(super) fn object_place(epoch: &str, slot: &str) -> Option<(Epoch, Slot)> {
     let (spelled, slot) = (epoch, Slot::parse(slot)?);
     let epoch: Epoch = spelled.parse().ok()?;
     (epoch.to_string() == spelled).then_some((epoch, slot))
+}
+
+/// Where a viewer is: the address of the connection, or what a load balancer says of it.
+pub(super) fn client_address(request: &Request<Body>) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?;
+    if !peer.is_balancer() {
+        return peer.counted_as();
+    }
+    request.headers().get("x-forwarded-for")?.to_str().ok()?.parse().ok()
 }
 
 /// The address that a request counts for while it waits; `None` when it comes through a balancer.

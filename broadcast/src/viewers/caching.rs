@@ -71,14 +71,25 @@ pub(super) enum Kind {
     Seals,
     /// A file of the web app.
     Web,
+    /// A stream of events.
+    Events,
     /// Anything that is not what was asked for.
     Refusal,
 }
 
 impl Kind {
     /// In the order of their discriminants.
-    pub(super) const ALL: [Self; 8] =
-        [Self::Playlist, Self::Sound, Self::Picture, Self::Image, Self::Api, Self::Seals, Self::Web, Self::Refusal];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Playlist,
+        Self::Sound,
+        Self::Picture,
+        Self::Image,
+        Self::Api,
+        Self::Seals,
+        Self::Web,
+        Self::Events,
+        Self::Refusal,
+    ];
 
     /// Label in metrics.
     pub(super) const fn label(self) -> &'static str {
@@ -89,6 +100,7 @@ impl Kind {
             Self::Api => "api",
             Self::Seals => "seals",
             Self::Web => "web",
+            Self::Events => "events",
             Self::Refusal => "none",
         }
     }
@@ -107,6 +119,8 @@ pub(super) const fn priority(kind: Kind) -> HeaderValue {
         Kind::Api | Kind::Seals => "u=4",
         Kind::Image => "u=5",
         Kind::Web => "u=6",
+        // Nobody misses a picture for a message.
+        Kind::Events => "u=7, i",
     })
 }
 

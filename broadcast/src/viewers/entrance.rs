@@ -6,20 +6,28 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use access::session::from_cookies;
 use access::{
-    Allowed, Ask, Checked, Class, Invalid, OriginUse, Place, Refusal, RequestPath, Rules, Verified, normalised,
+    Allowed, Ask, ChatRules, Checked, Class, Invalid, Membership, OriginUse, Place, Readers, Refusal, RequestPath,
+    Role, Rules, SessionRules, Verified, Visibility, normalised,
 };
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION, ORIGIN, VARY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, VARY,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use media::StreamId;
 use node::Redacted;
 use node::clock::Clock;
+use tokio::sync::watch;
 
+use super::allowance::Allowances;
+use super::asked::client_address;
 use super::caching;
+use super::foreign::ForeignKeys;
 use super::respond;
 
 /// Most tokens whose signature is remembered: more than a node has viewers. Each takes some 400 bytes.
@@ -28,25 +36,78 @@ const CHECKED_MAX: usize = 65_536;
 const NO_STREAM: &str = "-nobody-has-this-stream";
 /// Longest URL below a token in bytes.
 const UNDER_TOKEN_BYTES_MAX: usize = 2_048;
+/// Says of which site the page is that asks; no page can set it.
+const FETCH_SITE: &str = "sec-fetch-site";
+/// The end of paths whose answers last.
+const EVENTS: &str = "/events";
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// What a node knows of rights, and the tokens that it has verified.
 #[derive(Debug)]
 pub struct AccessControl {
     rules: ArcSwap<Rules>,
+    sessions: ArcSwap<SessionRules>,
+    /// Says that the rules have changed.
+    changes: watch::Sender<()>,
+    foreign: ArcSwap<ForeignKeys>,
     checked: Mutex<Checked>,
+    allowances: Mutex<Allowances>,
     clock: Clock,
 }
 
 impl AccessControl {
     /// Everything is public, and no token counts, until somebody says otherwise.
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { rules: ArcSwap::default(), checked: Mutex::new(Checked::new(CHECKED_MAX)), clock })
+        Arc::new(Self {
+            rules: ArcSwap::default(),
+            sessions: ArcSwap::default(),
+            foreign: ArcSwap::default(),
+            changes: watch::Sender::new(()),
+            checked: Mutex::new(Checked::new(CHECKED_MAX)),
+            allowances: Mutex::default(),
+            clock,
+        })
     }
 
     /// From now on these rules count, also for requests that wait.
     pub fn obey(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
+        self.changes.send_replace(());
+    }
+
+    /// Says when other rules count.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Whether a response that lasts may go on.
+    pub(super) fn may_still(&self, right: &Right) -> bool {
+        let token = right.token.as_deref().map(Ok);
+        self.decide_by(&self.rules.load(), &right.place, token, right.origin.as_ref()).is_ok()
+    }
+
+    /// From now on these sessions count.
+    pub fn believe(&self, sessions: SessionRules) {
+        self.sessions.store(Arc::new(sessions));
+    }
+
+    /// The tenant whose streams a request may read, because somebody is signed in there. Only for what control would answer if it were here.
+    pub(super) fn reader(&self, request: &Request<Body>) -> Option<Reader> {
+        let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let token = from_cookies(cookies)?;
+        let rules = self.sessions.load();
+        let session = rules.verify(token).ok()?;
+        rules.check(&session, self.clock.wall()).ok()?;
+        let wanted = match request.headers().get(TENANT) {
+            Some(wanted) => Some(wanted.to_str().ok()?),
+            None => None,
+        };
+        Reader::of(&session.claims.tenants, wanted)
+    }
+
+    /// From now on, tokens of these are taken, too, as far as the rules have their signers.
+    pub fn take_foreign(&self, foreign: ForeignKeys) {
+        self.foreign.store(Arc::new(foreign));
     }
 
     /// Whether lists for everybody show a stream.
@@ -54,13 +115,45 @@ impl AccessControl {
         self.rules.load().is_listed(stream)
     }
 
-    fn verified(&self, rules: &Rules, text: &str) -> Result<Arc<Verified>, Invalid> {
-        let digest = Checked::digest(text);
+    /// Whether whoever knows the name of a stream may watch it, on any site.
+    pub(super) fn is_for_everybody(&self, stream: &StreamId) -> bool {
+        let rules = self.rules.load();
+        matches!(rules.visibility(stream), Visibility::Public | Visibility::Unlisted)
+            && rules.readers(stream, None) == Readers::AllSites
+    }
+
+    /// Which sites may show a stream's player.
+    pub(super) fn frame_ancestors(&self, stream: &StreamId) -> String {
+        self.rules.load().frame_ancestors(stream)
+    }
+
+    /// The chat of a stream; `None` when it has none.
+    pub(super) fn chat(&self, stream: &StreamId) -> Option<ChatRules> {
+        self.rules.load().chat(stream)
+    }
+
+    /// Whether a stream has a chat.
+    pub(crate) fn has_chat(&self, stream: &StreamId) -> bool {
+        self.chat(stream).is_some()
+    }
+
+    /// A token whose signature is right. One of an issuer is read for the tenant of the stream that it is to open.
+    fn verified(&self, rules: &Rules, text: &str, stream: Option<&StreamId>) -> Result<Arc<Verified>, Invalid> {
+        let tenant = stream.and_then(|stream| rules.owner(stream));
+        let is_foreign = RequestPath::is_jws(text);
+        let digest = match tenant.filter(|_| is_foreign) {
+            None => Checked::digest(text),
+            // No token has a slash.
+            Some(tenant) => Checked::digest(&format!("{tenant}/{text}")),
+        };
         let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = checked().get(&digest) {
+        if let Some(known) = checked().get(&digest).filter(|known| !is_foreign || rules.knows(known)) {
             return Ok(known);
         }
-        let verified = Arc::new(Verified::read(text, |id| rules.key(id))?);
+        let verified = Arc::new(match is_foreign {
+            true => self.foreign.load().verified(text, tenant, (rules, self.clock.wall()))?,
+            false => Verified::read(text, |id| rules.key(id))?,
+        });
         checked().put(digest, Arc::clone(&verified));
         Ok(verified)
     }
@@ -89,15 +182,34 @@ pub(super) struct Pass {
     /// Only of a holder.
     token: Option<Arc<Verified>>,
     origin: Option<HeaderValue>,
+    /// The page is one of the same site as this server, as the browser says (Fetch Metadata): the cluster's own pages load from nodes
+    /// under other names.
+    is_same_site: bool,
     origin_use: Option<OriginUse>,
     rules: Arc<Rules>,
+    /// It is the description of a stream, for somebody who is signed in.
+    is_members: bool,
 }
+
+/// With what right a response lasts, for as long as it does.
+#[derive(Clone)]
+pub(super) struct Right {
+    place: Place,
+    token: Option<Arc<Verified>>,
+    origin: Option<HeaderValue>,
+}
+
+/// Mark of an answer that scripts of other sites may not read.
+#[derive(Clone, Copy)]
+pub(super) struct OwnPagesOnly;
 
 /// Whether a URL is longer than any of ours; without its token, it may have `plain_max` bytes.
 pub(super) fn is_too_long(uri: &Uri, plain_max: usize) -> bool {
     let whole = uri.path_and_query().map_or(0, |text| text.as_str().len());
     let target = RequestPath::of(uri.path());
-    let taken = uri.path().len().saturating_sub(target.rest.len());
+    // The token in the path, or the one that leads there.
+    let in_query = token_of_query(uri.query().unwrap_or_default()).map_or(0, str::len);
+    let taken = uri.path().len().saturating_sub(target.rest.len()).saturating_add(in_query);
     whole.saturating_sub(taken) > plain_max || (taken > 0 && whole > UNDER_TOKEN_BYTES_MAX)
 }
 
@@ -110,8 +222,9 @@ impl AccessControl {
             return Err(Box::new(match token {
                 Some(token) => {
                     let rules = self.rules.load();
-                    let why =
-                        self.verified(&rules, token.expose()).map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
+                    let why = self
+                        .verified(&rules, token.expose(), None)
+                        .map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
                     refused(why)
                 }
                 None => super::site::not_found(),
@@ -125,13 +238,28 @@ impl AccessControl {
             return Err(Box::new(redirect));
         }
         let rules = self.rules.load_full();
-        let verified = token.as_ref().map(|token| self.verified(&rules, token.expose()));
+        let verified = token.as_ref().map(|token| self.verified(&rules, token.expose(), place.stream.as_ref()));
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut pass = Pass { place, token: None, origin, origin_use: None, rules };
+        let site = request.headers().get(FETCH_SITE).map(HeaderValue::as_bytes);
+        let is_same_site = site.is_some_and(|site| [&b"same-site"[..], b"same-origin"].contains(&site));
+        let mut pass = Pass { place, token: None, origin, is_same_site, origin_use: None, rules, is_members: false };
         match self.decide(&pass, verified.as_ref()) {
             Ok(Allowed::Everybody) => {}
-            Ok(Allowed::Holder(origin_use)) => pass.origin_use = Some(origin_use),
-            Err(Refusal::Absent) => path = hidden(&path, &pass.place),
+            Ok(Allowed::Holder(origin_use)) => {
+                let holder = verified.as_ref().and_then(|verified| verified.as_ref().ok());
+                if holder.is_some_and(|holder| !self.is_within_allowance(holder, &request)) {
+                    return Err(Box::new(refused(Refusal::TooMany)));
+                }
+                pass.origin_use = Some(origin_use);
+            }
+            Err(Refusal::Absent) if self.is_read_by_member(&request, &path, &pass.place) => {
+                (pass.origin_use, pass.is_members) = (Some(OriginUse::Free), true);
+            }
+            Err(Refusal::Absent) => {
+                path = hidden(&path, &pass.place);
+                // Nothing about the answer is this stream's.
+                pass.place.stream = None;
+            }
             Err(why) => return Err(Box::new(refused(why))),
         }
         pass.token = verified.and_then(Result::ok);
@@ -139,24 +267,55 @@ impl AccessControl {
             let prefix = RequestPath::path_of(token.expose(), "");
             request.extensions_mut().insert(Prefix(Redacted::new(prefix)));
         }
+        if path.ends_with(EVENTS) {
+            let (place, token, origin) = (pass.place.clone(), pass.token.clone(), pass.origin.clone());
+            request.extensions_mut().insert(Right { place, token, origin });
+        }
         if path != request.uri().path() {
             *request.uri_mut() = with_path(request.uri(), &path).ok_or_else(|| Box::new(super::site::not_found()))?;
         }
         Ok(Entered { request, pass })
     }
 
+    /// Whether it is the description of a stream for somebody who is signed in at its tenant.
+    fn is_read_by_member(&self, request: &Request<Body>, path: &str, place: &Place) -> bool {
+        let is_read = path.starts_with("/api/v1/streams/") && matches!(*request.method(), Method::GET | Method::HEAD);
+        let stream = place.stream.as_ref().filter(|_| is_read);
+        stream.is_some_and(|stream| self.reader(request).is_some_and(|reader| reader.has(stream)))
+    }
+
+    /// Whether as many viewers as the token allows, or fewer, watch with it on this node.
+    fn is_within_allowance(&self, token: &Verified, request: &Request<Body>) -> bool {
+        let Some(most) = token.claims.max_viewers else { return true };
+        // Nobody is refused whose address nobody knows.
+        let Some(address) = client_address(request) else { return true };
+        let id = Checked::digest(&format!("{}/{}", token.tenant().unwrap_or_default(), token.claims.jti));
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        allowances.admits(id, acceptor::network(address), most, self.clock.elapsed())
+    }
+
     fn decide(&self, pass: &Pass, token: Option<&Result<Arc<Verified>, Invalid>>) -> Result<Allowed, Refusal> {
         let token = token.map(|token| token.as_deref().map_err(|why| *why));
-        let (class, stream, at) = (pass.place.class, pass.place.stream.as_ref(), self.clock.wall());
+        self.decide_by(&pass.rules, &pass.place, token, pass.origin.as_ref())
+    }
+
+    fn decide_by(
+        &self,
+        rules: &Rules,
+        place: &Place,
+        token: Option<Result<&Verified, Invalid>>,
+        origin: Option<&HeaderValue>,
+    ) -> Result<Allowed, Refusal> {
+        let (class, stream, at) = (place.class, place.stream.as_ref(), self.clock.wall());
         // An origin that is no text is one that nobody lists.
-        let origin = pass.origin.as_ref().map(|origin| origin.to_str().unwrap_or("null"));
-        pass.rules.decide(&Ask { class, stream, token, origin, at })
+        let origin = origin.map(|origin| origin.to_str().unwrap_or("null"));
+        rules.decide(&Ask { class, stream, token, origin, at })
     }
 
     /// The answer of a request that may have waited: with the headers that its right brings, or refused, when it has no right any more.
     pub(super) fn leave(&self, mut pass: Pass, mut response: Response) -> Response {
         let rules = self.rules.load();
-        if pass.place.class != Class::Open && !Arc::ptr_eq(&rules, &pass.rules) {
+        if pass.place.class != Class::Open && !pass.is_members && !Arc::ptr_eq(&rules, &pass.rules) {
             pass.rules = Arc::clone(&rules);
             let token = pass.token.clone().map(Ok);
             match self.decide(&pass, token.as_ref()) {
@@ -166,22 +325,72 @@ impl AccessControl {
                 Err(why) => return refused(why),
             }
         }
-        let Some(origin_use) = pass.origin_use else { return response };
+        let readers = pass.readers(&rules);
         let headers = response.headers_mut();
-        if let Some(kept) = headers.get(CACHE_CONTROL).map(caching::private) {
+        if pass.origin_use.is_some()
+            && let Some(kept) = headers.get(CACHE_CONTROL).map(caching::private)
+        {
             headers.insert(CACHE_CONTROL, kept);
         }
-        if origin_use != OriginUse::Free {
+        if readers != Readers::AllSites || pass.origin_use.is_some_and(|origin_use| origin_use != OriginUse::Free) {
             headers.append(VARY, HeaderValue::from_static("origin"));
         }
-        if origin_use == OriginUse::Listed
-            && let Some(origin) = pass.origin
-        {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        match (readers, pass.origin) {
+            (Readers::ThisSite, Some(origin)) => _ = headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+            (Readers::OwnPages, _) => _ = response.extensions_mut().insert(OwnPagesOnly),
+            _ => {}
         }
         response
     }
 }
+
+/// Header with which somebody says which tenant is meant.
+const TENANT: &str = "x-sealcast-tenant";
+
+/// The tenant whose streams somebody reads who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reader {
+    slug: String,
+}
+
+impl Reader {
+    /// `None` for a tenant that the person does not belong to. Operators read all.
+    fn of(tenants: &[Membership], wanted: Option<&str>) -> Option<Self> {
+        let operator = tenants.iter().find(|one| one.role == Role::Operator);
+        let slug = match wanted {
+            None => &operator.or_else(|| tenants.first())?.tenant,
+            Some(wanted) if operator.is_some() => wanted,
+            Some(wanted) => &tenants.iter().find(|one| one.tenant == wanted)?.tenant,
+        };
+        Some(Self { slug: slug.to_owned() })
+    }
+
+    /// Whether a stream is the tenant's: names begin with the slug and a dot, and those of the tenant `default` have no dot.
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        match stream.as_str().split_once('.') {
+            Some((slug, _)) => slug == self.slug,
+            None => self.slug == DEFAULT_TENANT,
+        }
+    }
+}
+
+impl Pass {
+    /// Which sites' scripts may read the answer: those that the token names, else those that the stream lists.
+    fn readers(&self, rules: &Rules) -> Readers {
+        let stream = self.place.stream.as_ref().filter(|_| self.place.class != Class::Open);
+        let listed = stream.map_or(Readers::AllSites, |stream| {
+            rules.readers(stream, self.origin.as_ref().and_then(|origin| origin.to_str().ok()))
+        });
+        match self.origin_use {
+            Some(OriginUse::Listed) => Readers::ThisSite,
+            _ if listed == Readers::OwnPages && self.is_same_site => Readers::ThisSite,
+            _ => listed,
+        }
+    }
+}
+
+/// Slug of the tenant that is always there.
+const DEFAULT_TENANT: &str = "default";
 
 /// Where a token comes as a parameter or as a bearer's, the playlist leads to the path: players pass neither on to what it lists.
 fn to_token_path(request: &Request<Body>, place: &Place, path: &str) -> Option<Response> {
@@ -189,11 +398,9 @@ fn to_token_path(request: &Request<Body>, place: &Place, path: &str) -> Option<R
         return None;
     }
     let query = request.uri().query().unwrap_or_default();
-    let is_token = |pair: &&str| pair.strip_prefix("token=").is_some_and(RequestPath::is_like_a_token);
-    let in_query = query.split('&').find(is_token).and_then(|pair| pair.strip_prefix("token="));
-    let token = in_query.or_else(|| bearer(request.headers()))?;
+    let token = token_of_query(query).or_else(|| bearer(request.headers()))?;
     let mut location = RequestPath::path_of(token, path);
-    let rest: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !is_token(pair)).collect();
+    let rest: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && token_of_query(pair).is_none()).collect();
     if !rest.is_empty() {
         location.push('?');
         location.push_str(&rest.join("&"));
@@ -201,6 +408,12 @@ fn to_token_path(request: &Request<Body>, place: &Place, path: &str) -> Option<R
     let mut response = respond::refuse(StatusCode::TEMPORARY_REDIRECT, "the token belongs into the path\n");
     response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).ok()?);
     Some(response)
+}
+
+/// The token among the parameters of a query.
+fn token_of_query(query: &str) -> Option<&str> {
+    let mut tokens = query.split('&').filter_map(|pair| pair.strip_prefix("token="));
+    tokens.find(|token| RequestPath::is_like_a_token(token))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -244,6 +457,27 @@ fn refused(why: Refusal) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_signed_in_reads_the_streams_of_its_tenant() {
+        let member = |tenant: &str, role| Membership { tenant: tenant.to_owned(), role };
+        let both = [member("choir", Role::Viewer), member("band", Role::Owner)];
+        let all = [member("choir", Role::Viewer), member("default", Role::Operator)];
+        let stream = |name: &str| StreamId::new(name).unwrap();
+        for (tenants, wanted, has, has_not) in [
+            (&both[..], None, "choir.hall", "band.hall"),
+            (&both, Some("band"), "band.hall", "choir.hall"),
+            (&all, None, "hall", "choir.hall"),
+            (&all, Some("band"), "band.hall", "hall"),
+        ] {
+            let reader = Reader::of(tenants, wanted).unwrap();
+            assert!(reader.has(&stream(has)) && !reader.has(&stream(has_not)), "{wanted:?}");
+        }
+        assert_eq!(Reader::of(&both[..1], Some("band")), None);
+        assert_eq!(Reader::of(&[], None), None);
+        let choir = Reader::of(&both, None).unwrap();
+        assert!(!choir.has(&stream("choirs.hall")) && !choir.has(&stream("hall")));
+    }
 
     #[test]
     fn hidden_stream_is_asked_for_as_one_that_nobody_has() {

@@ -11,7 +11,7 @@ use node::http::{Application, ELSEWHERE, Peer, UnderWay};
 
 use super::asked::{Asked, counted_as};
 use super::caching::Kind;
-use super::entrance::{self, Entered};
+use super::entrance::{self, Entered, OwnPagesOnly};
 use super::readers::Held;
 use super::respond;
 use super::routes::Viewers;
@@ -60,7 +60,8 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
         // The router sets 0; a 304 could only repeat the length of the 200 (RFC 9110, 8.6).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    common(response.headers_mut(), &site);
+    let is_for_others = response.extensions().get::<OwnPagesOnly>().is_none();
+    common(response.headers_mut(), &site, is_for_others);
     let held = response.extensions_mut().remove::<(Held, u64)>().filter(|_| !is_head);
     let place = held.zip(under_way).map(|((held, bytes), way)| site.traffic.readers().begin(held, bytes, way));
     response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone(), place))
@@ -113,11 +114,13 @@ fn options() -> Response {
     response
 }
 
-/// Nothing depends on cookies, so every site may read it, unless a token says which.
-fn common(headers: &mut HeaderMap, site: &Site) {
+/// Nothing depends on cookies, so every site may read it, unless a token or the stream says which.
+fn common(headers: &mut HeaderMap, site: &Site, is_for_others: bool) {
     headers.insert(HeaderName::from_static("x-sealcast-node"), site.node.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
+    if is_for_others {
+        headers.entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
+    }
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
     headers.insert(HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*"));

@@ -3,12 +3,16 @@
 //! Owns the contract URLs, their headers, the web app and the JSON descriptions. Deliberately cannot see anything that was
 //! not admitted: it works on a [`Snapshots`], and admits, stores and pulls nothing itself.
 
+mod allowance;
 mod asked;
 mod caching;
+mod chat;
 mod conditions;
 mod encoding;
 mod entrance;
 mod envelope;
+mod foreign;
+mod join;
 mod live;
 mod range;
 mod readers;
@@ -22,7 +26,9 @@ mod traffic;
 mod waiting;
 mod web;
 
+pub use chat::{ChatBounds, ChatHub};
 pub use entrance::AccessControl;
+pub use foreign::ForeignKeys;
 pub use routes::Viewers;
 pub use site::Settings;
 pub use snapshots::{

@@ -129,7 +129,13 @@ mod tests {
         let readers = Readers::default();
         let begin = |msn| {
             let address = std::net::SocketAddr::from(([192, 0, 2, 1], 1)).into();
-            let peer = Peer { address, node: None, certificate: None, cut: CancellationToken::new() };
+            let peer = Peer {
+                address,
+                node: None,
+                certificate: None,
+                cut: CancellationToken::new(),
+                long_lived: Default::default(),
+            };
             let place = readers.begin(Held::Object(object(msn)), 100, UnderWay::of(&peer));
             (place, peer.cut)
         };

@@ -164,7 +164,7 @@ pub(super) fn no_place(why: NoPlace, absent: &'static str) -> Response {
     }
 }
 
-fn of_kind(kind: Kind, mut response: Response) -> Response {
+pub(super) fn of_kind(kind: Kind, mut response: Response) -> Response {
     response.headers_mut().insert(PRIORITY, priority(kind));
     response.extensions_mut().insert(kind);
     response

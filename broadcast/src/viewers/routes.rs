@@ -6,13 +6,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use gate::Rendered;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use media::{ObjectName, StreamId};
 use messages::SessionState;
-use node::control_routes::is_for_control;
+use node::control_routes::{Answerer, answerer};
 use node::http::Application;
 use node::problem::{self, Type};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use super::caching::{CacheLifetime, Kind};
 use super::render::Render;
 use super::respond::{self, Meta};
 use super::site::{Names, Settings, Shared, Site, not_found};
-use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, live, web};
+use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, chat, join, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CBOR: HeaderValue = HeaderValue::from_static("application/cbor");
@@ -43,7 +43,15 @@ impl Viewers {
         let node =
             HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
         let openapi = Rendered::new(document().to_string());
-        let site = Arc::new(Site { snapshots, settings, traffic, node, openapi, render: Render::new() });
+        let site = Arc::new(Site {
+            snapshots,
+            settings,
+            traffic,
+            node,
+            openapi,
+            render: Render::new(),
+            pages: web::MadePages::default(),
+        });
         let mut router = Router::new();
         for (path, methods) in table() {
             router = router.route(path, methods);
@@ -70,7 +78,7 @@ impl Viewers {
                     }
                 }
             }
-            _ if is_for_control(request.method(), request.uri().path(), request.headers()) => wrong_node(),
+            _ if answerer(request.method(), request.uri(), request.headers()) == Answerer::Control => wrong_node(),
             _ => self.router.answer(request).await,
         }
     }
@@ -121,10 +129,14 @@ fn is_read(request: &Request<Body>) -> bool {
 
 /// All routes; `openapi.json` describes each, and a test holds the two together. Who may have what they answer, [`access::Place`] says,
 /// which a test holds against this table, too.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 19] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 26] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
+        ("/studio", get(studio)),
+        ("/studio/{*page}", get(studio)),
+        ("/sign-in", get(sign_in)),
+        ("/setup", get(sign_in)),
         ("/assets/{*file}", get(asset)),
         ("/{file}", get(root_file)),
         ("/live/{stream}/index.m3u8", get(live::multivariant)),
@@ -135,6 +147,10 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 19] {
         ("/live/{stream}/{rendition}/dvr-iframes.m3u8", get(live::dvr_iframe_playlist)),
         ("/live/{stream}/{rendition}/{epoch}/{object}", get(live::object)),
         ("/live/{stream}/steering.json", get(live::steering)),
+        ("/live/{stream}/embed", get(embed)),
+        ("/live/{stream}/events", get(chat::events)),
+        // Control answers it.
+        ("/live/{stream}/chat", post(async || wrong_node())),
         ("/live/{stream}/poster.jpg", get(live::poster)),
         ("/live/{stream}/seals", get(live::seals)),
         ("/api/v1/streams", get(streams)),
@@ -145,17 +161,53 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 19] {
     ]
 }
 
+/// What the policy of every other page says of frames.
+const NO_ANCESTORS: &str = "frame-ancestors 'none'";
+
 async fn page(State(site): Shared, request: Request<Body>) -> Response {
-    web_file(&site, &request, web::index())
+    web_file(&site, &request, web::Page::Viewer.file())
+}
+
+/// The studio finds its pages by their path itself.
+async fn studio(State(site): Shared, request: Request<Body>) -> Response {
+    web_file(&site, &request, web::Page::Studio.file())
+}
+
+async fn sign_in(State(site): Shared, request: Request<Body>) -> Response {
+    web_file(&site, &request, web::Page::SignIn.file())
 }
 
 async fn watch(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    // The page finds out whether there is such a stream: it may begin while the page is open.
-    let mut response = web_file(&site, &request, web::index());
-    // The browser sends the page's first request while the page's script is loading (RFC 8288; preload as in HTML).
-    let playlist = format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin");
-    let link = HeaderValue::try_from(playlist).expect("a stream's name is letters, digits, `-` and `_`");
+    let mut links = Vec::new();
+    let mut response = match join::page(&site, &stream) {
+        // It is as old as its playlists.
+        Some(page) => web_text(&site, &request, &page, (web::Page::Viewer.file(), CacheLifetime::Never)),
+        // The page finds out whether there is such a stream: it may begin while the page is open. The browser sends the page's first
+        // request while the page's script is loading (RFC 8288; preload as in HTML).
+        None => {
+            links.push(format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin"));
+            web_file(&site, &request, web::Page::Viewer.file())
+        }
+    };
+    links.extend(join::PLAYER_SCRIPT.as_ref().map(|script| format!("<{script}>; rel=modulepreload")));
+    let link = HeaderValue::try_from(links.join(", ")).expect("names of streams and files are ASCII");
     response.headers_mut().insert(LINK, link);
+    response
+}
+
+/// The player alone, for frames of the sites that the stream allows. What a hidden stream allows, nobody learns from it.
+async fn embed(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let mut response = web_file(&site, &request, web::Page::Viewer.file());
+    let ancestors = format!("frame-ancestors {}", site.settings.access.frame_ancestors(&stream));
+    let headers = response.headers_mut();
+    let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    let widened = policy.map(|policy| policy.replace(NO_ANCESTORS, &ancestors));
+    // Without a policy that says which, no site may.
+    if let Some(policy) = widened.and_then(|policy| HeaderValue::try_from(policy).ok()) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        // It knows no list, and browsers heed it where the policy allows more.
+        headers.remove(X_FRAME_OPTIONS);
+    }
     response
 }
 
@@ -175,9 +227,21 @@ async fn root_file(State(site): Shared, Names(path): Names<String>, request: Req
 
 fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> Response {
     let kept = if file.is_hashed { CacheLifetime::ForEver } else { CacheLifetime::Revalidated };
+    web_text(site, request, &file.rendered, (file, kept))
+}
+
+/// The text in place of a file's own.
+fn web_text(
+    site: &Site,
+    request: &Request<Body>,
+    rendered: &Rendered,
+    (file, kept): (&'static web::File, CacheLifetime),
+) -> Response {
     let meta = Meta { kind: Kind::Web, content_type: file.content_type.clone(), kept };
-    let mut response = respond::text(request, &file.rendered, meta);
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, content_security_policy(site.settings.direct.as_ref()));
+    let mut response = respond::text(request, rendered, meta);
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, content_security_policy(file.policy, site.settings.direct.as_ref()));
     let security: [(HeaderName, &'static str); 4] = [
         (REFERRER_POLICY, "same-origin"),
         (X_FRAME_OPTIONS, "DENY"),
@@ -195,8 +259,7 @@ fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> R
 const PAGE_NODES_MAX: usize = 32;
 
 /// With direct delivery, the page may also load from this node's public URL and from the other nodes.
-fn content_security_policy(direct: Option<&Direct>) -> HeaderValue {
-    let plain = web::CONTENT_SECURITY_POLICY.trim_ascii();
+fn content_security_policy(plain: &'static str, direct: Option<&Direct>) -> HeaderValue {
     let Some(direct) = direct else { return HeaderValue::from_static(plain) };
     let mut nodes = direct.url.clone();
     let others = direct.neighbours.all();
@@ -219,6 +282,21 @@ struct Described<T> {
     live: bool,
 }
 
+/// A stream with its chat.
+#[derive(Serialize)]
+struct WithChat {
+    #[serde(flatten)]
+    stream: Described<StreamDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat: Option<Chat>,
+}
+
+#[derive(Serialize)]
+struct Chat {
+    /// Seconds between two messages of one writer.
+    slow_s: u64,
+}
+
 #[derive(Serialize)]
 struct Listing {
     streams: Vec<Described<StreamSummary>>,
@@ -228,7 +306,17 @@ const fn is_live(state: SessionState) -> bool {
     matches!(state, SessionState::Live | SessionState::Reconnecting)
 }
 
+/// What somebody sees who is signed in, while control is away.
+#[derive(Serialize)]
+struct Page {
+    items: Vec<Described<StreamSummary>>,
+    next_cursor: Option<String>,
+}
+
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
+    if answerer(request.method(), request.uri(), request.headers()) == Answerer::ControlElseNode {
+        return streams_of_reader(&site, request).await;
+    }
     let snapshots = Arc::clone(&site.snapshots);
     let access = Arc::clone(&site.settings.access);
     let rendered = site.render.list(move || {
@@ -245,10 +333,37 @@ async fn streams(State(site): Shared, request: Request<Body>) -> Response {
     }
 }
 
+/// The streams of the tenant at which somebody is signed in; of nobody, none.
+async fn streams_of_reader(site: &Arc<Site>, request: Request<Body>) -> Response {
+    let Some(reader) = site.settings.access.reader(&request) else { return not_signed_in() };
+    let snapshots = Arc::clone(&site.snapshots);
+    let listed = site.render.apart(move || {
+        let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
+        let own = snapshots.streams().into_iter().filter(|stream| reader.has(&stream.name));
+        rendered(&Page { items: own.map(described).collect(), next_cursor: None })
+    });
+    let Some(text) = listed.await else { return respond::unavailable("the streams cannot be listed now\n") };
+    let mut response = respond::text(&request, &text, JSON_META);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+/// The answer to a cookie that does not count. Control may know better, and makes a new one of an old one.
+fn not_signed_in() -> Response {
+    let detail = "the session is over, or control has to renew it: try again, or sign in";
+    let mut response = Response::new(Body::from(Type::Expired.said(detail, None).to_string()));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
     match site.snapshots.stream(&stream) {
         Some(stream) => {
-            json::<Described<StreamDetail>>(&request, &Described { live: is_live(stream.summary.state), stream })
+            let chat = site.settings.access.chat(&stream.summary.name).map(|chat| Chat { slow_s: chat.slow_s });
+            let stream = Described { live: is_live(stream.summary.state), stream };
+            json::<WithChat>(&request, &WithChat { stream, chat })
         }
         None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n"),
     }
@@ -297,9 +412,13 @@ mod tests {
     use super::*;
 
     /// Routes that have nothing of one stream, or, as the page of a stream does, answer alike whether there is such a stream.
-    const OPEN: [&str; 7] = [
+    const OPEN: [&str; 11] = [
         "/",
         "/watch/{stream}",
+        "/studio",
+        "/studio/{*page}",
+        "/sign-in",
+        "/setup",
         "/assets/{*file}",
         "/{file}",
         "/api/v1/streams",
@@ -313,6 +432,7 @@ mod tests {
             let asked = path
                 .replace("{stream}", "hall")
                 .replace("{*file}", "page.js")
+                .replace("{*page}", "streams/hall")
                 .replace("{file}", "favicon.svg")
                 .replace("{rendition}", "720p")
                 .replace("{epoch}", "1")
@@ -349,7 +469,8 @@ mod tests {
         let served = table().map(|(path, _)| path.replace("{*", "{"));
         assert_eq!(described, served.iter().map(String::as_str).collect());
         for (path, item) in document["paths"].as_object().unwrap() {
-            let declared = item["get"]["parameters"].as_array().into_iter().flatten();
+            let operation = item.get("get").unwrap_or(&item["post"]);
+            let declared = operation["parameters"].as_array().into_iter().flatten();
             let names: BTreeSet<&str> =
                 declared.filter(|given| given["in"] == "path").map(|given| given["name"].as_str().unwrap()).collect();
             let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));

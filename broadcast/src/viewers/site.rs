@@ -11,7 +11,8 @@ use media::NodeId;
 use serde::de::DeserializeOwned;
 
 use super::render::Render;
-use super::{AccessControl, Direct, Snapshots, Traffic, respond};
+use super::web::MadePages;
+use super::{AccessControl, ChatHub, Direct, Snapshots, Traffic, respond};
 
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
 
@@ -26,6 +27,7 @@ pub struct Settings {
     pub direct: Option<Direct>,
     /// Who may have what.
     pub access: Arc<AccessControl>,
+    pub chat: Arc<ChatHub>,
 }
 
 /// What all routes share.
@@ -36,6 +38,7 @@ pub(super) struct Site {
     pub(super) node: HeaderValue,
     pub(super) openapi: Rendered,
     pub(super) render: Render,
+    pub(super) pages: MadePages,
 }
 
 pub(super) type Shared = State<Arc<Site>>;

@@ -4,10 +4,11 @@ use std::sync::{Arc, LazyLock};
 
 use access::{Facts, Rules};
 use axum::body::Body;
-use broadcast::viewers::{AccessControl, Settings, Traffic, Viewers};
+use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Settings, Traffic, Viewers};
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use media::NodeId;
+use node::CancellationToken;
 use node::clock::Clock;
 use node::http::Application as _;
 use proptest::prelude::*;
@@ -24,7 +25,13 @@ fn app() -> Viewers {
 
 fn app_with(access: &Arc<AccessControl>) -> Viewers {
     let (node, access) = (NodeId::new("b1").unwrap(), Arc::clone(access));
-    let settings = Settings { node, target_duration_s: 4, direct: None, access };
+    let settings = Settings {
+        node,
+        target_duration_s: 4,
+        direct: None,
+        access,
+        chat: ChatHub::new(ChatBounds::default(), CancellationToken::new()),
+    };
     Viewers::new(settings, Arc::new(Fixed::new()), Arc::new(Traffic::default()))
 }
 

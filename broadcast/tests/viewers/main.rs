@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod api;
+mod chat;
 mod direct;
+mod embed;
 mod hostile;
 mod media_objects;
 mod playlists;

@@ -1,10 +1,11 @@
 //! A node's viewers' side on a free port of loopback, and clients of it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use acceptor::bind;
 use access::{Facts, Rules};
-use broadcast::viewers::{AccessControl, Direct, Settings, Traffic, Viewers};
+use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Direct, ForeignKeys, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, serve_tls};
@@ -23,6 +24,7 @@ pub(crate) struct Site {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) watched: Watched,
     access: Arc<AccessControl>,
+    pub(crate) chat: Arc<ChatHub>,
     pub(crate) http1: Client,
     pub(crate) http2: Client,
     _directory: tempfile::TempDir,
@@ -41,13 +43,14 @@ impl Site {
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
         let access = AccessControl::new(Clock::new());
-        let settings = Settings { node, target_duration_s: 4, direct, access: access.clone() };
+        let shutdown = CancellationToken::new();
+        let chat = ChatHub::new(ChatBounds { readers_share: 10_000, ..ChatBounds::default() }, shutdown.clone());
+        let settings = Settings { node, target_duration_s: 4, direct, access: access.clone(), chat: chat.clone() };
         let fixed = Fixed::new();
         let watched = fixed.watched.clone();
         let viewers = Viewers::new(settings, Arc::new(fixed), traffic.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
         let running = shutdown.clone().drop_guard();
         tokio::spawn(serve_tls(listener, identity.server_public(), viewers, Limits::default(), shutdown));
         let (http1, http2) = (client(&identity, b"http/1.1"), client(&identity, b"h2"));
@@ -59,6 +62,7 @@ impl Site {
             traffic,
             watched,
             access,
+            chat,
             http1,
             http2,
             _directory: directory,
@@ -69,6 +73,14 @@ impl Site {
     /// From now on, these facts decide who may have what.
     pub(crate) fn obey(&self, facts: Facts) {
         self.access.obey(Rules::from_facts(facts));
+    }
+
+    /// From now on, tokens of these issuers and registered keys are taken, too.
+    pub(crate) fn obey_foreign(&self, facts: Facts, known: Vec<issuers::Known>) {
+        let foreign = ForeignKeys::new(known);
+        let signers = foreign.signers();
+        self.access.take_foreign(foreign);
+        self.obey(Facts { signers, ..facts });
     }
 
     /// The same request in both versions of HTTP; answers must have the same status, headers and body. Returns one.
@@ -92,10 +104,27 @@ impl Site {
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
     }
 
+    /// Another client, with connections of its own.
+    pub(crate) fn client(&self, protocol: &[u8]) -> Client {
+        client(&self.identity, protocol)
+    }
+
     /// Sends bytes over TLS as they are and reads until the node closes.
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
+        self.raw_from(Ipv4Addr::LOCALHOST, request).await
+    }
+
+    /// The answer to a viewer of another address.
+    pub(crate) async fn ask_from_another_address(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        self.raw_from(Ipv4Addr::new(127, 0, 0, 2), request.as_bytes()).await
+    }
+
+    async fn raw_from(&self, from: Ipv4Addr, request: &[u8]) -> String {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(self.identity.client(Server::Any(Role::Broadcast))));
-        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();

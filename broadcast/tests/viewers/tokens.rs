@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::token::{Claims, Named, Streams, audience};
+use access::token::Claims;
 use access::{AllowedOrigin, Facts, TokenKey, Visibility};
 use media::{ClusterId, StreamId, UnixMillis};
 use metadata::{RevokedTokens, TokenId};
 use reqwest::Method;
+use testkit::viewer_tokens;
 
 use crate::site::{Answer, Site};
 use crate::snapshots::{IMAGE, MEDIA_PLAYLIST, POSTER, SEGMENT};
@@ -32,10 +33,6 @@ const PATHS: [&str; 16] = [
     "/api/v1/trust/demo",
 ];
 
-fn key() -> TokenKey {
-    TokenKey::from_seed(&[7; 32]).unwrap()
-}
-
 fn cluster() -> ClusterId {
     ClusterId::new("town").unwrap()
 }
@@ -44,31 +41,18 @@ fn now_s() -> u64 {
     u64::try_from(node::clock::Clock::new().wall().0 / 1_000).unwrap()
 }
 
-fn claims(stream: &str) -> Claims {
-    Claims {
-        sub: Some("u81".to_owned()),
-        aud: audience(&cluster()),
-        exp: now_s() + 3_600,
-        nbf: now_s(),
-        jti: TokenId([5; 8]),
-        streams: Streams::Some(vec![Named::from(&StreamId::new(stream).unwrap())]),
-        admit_by: None,
-        ver: 0,
-        origins: Vec::new(),
-        strict: false,
-        max_viewers: None,
-        chat: false,
-    }
+pub(crate) fn claims(stream: &str) -> Claims {
+    viewer_tokens::claims(&cluster(), &StreamId::new(stream).unwrap(), now_s())
 }
 
-fn token(claims: &Claims) -> String {
-    claims.sign(&key()).unwrap()
+pub(crate) fn token(claims: &Claims) -> String {
+    claims.sign(&viewer_tokens::key()).unwrap()
 }
 
 /// `demo` is what is said, and the key counts.
-fn facts(visibility: Visibility) -> Facts {
+pub(crate) fn facts(visibility: Visibility) -> Facts {
     let demo = StreamId::new("demo").unwrap();
-    let keys = vec![(key().public(), UnixMillis(0), UnixMillis(i64::MAX))];
+    let keys = vec![viewer_tokens::verifier(UnixMillis(0), UnixMillis(i64::MAX))];
     Facts { visibility: [(demo, visibility)].into(), keys, ..Facts::of(cluster()) }
 }
 
@@ -98,8 +82,9 @@ async fn without_a_token_a_hidden_stream_is_one_that_is_not_there() {
             assert_eq!((&hidden.headers, &hidden.body), (&absent.headers, &absent.body), "{path}");
         }
         assert_eq!(site.get("/api/v1/streams", &[]).await.text(), r#"{"streams":[]}"#);
-        // The page itself answers for every name.
-        assert_eq!(site.get("/watch/demo", &[]).await.status, 200);
+        // The page itself answers for every name, and carries nothing of the stream.
+        let page = site.get("/watch/demo", &[]).await;
+        assert_eq!(page.text(), site.get("/watch/nope", &[]).await.text());
     }
 }
 
@@ -290,6 +275,101 @@ async fn overlong_url_is_refused_below_a_token_too() {
         assert_eq!(site.get(&path, &[]).await.status, 414);
     }
     assert_eq!(site.get(&format!("/t/{}/live/demo/index.m3u8", "a".repeat(1_500)), &[]).await.status, 403);
+}
+
+/// A token of a tenant's own key, or of its issuer (JWS).
+mod of_others {
+    use issuers::{Document, Known, registered};
+    use serde_json::{Value, json};
+    use testkit::jwt::SigningKey;
+
+    use super::*;
+
+    /// `key` is registered by this tenant.
+    fn known(key: &SigningKey, tenant: Option<&str>) -> Known {
+        let (algorithm, _) = registered(&key.jwk()).unwrap();
+        let document = Document::of_key(("sgk_1", "town".to_owned()), algorithm, key.jwk(), 30);
+        Known::read("sgk_1", tenant, &serde_json::to_string(&document).unwrap()).unwrap()
+    }
+
+    fn claims(change: impl FnOnce(&mut Value)) -> Value {
+        let mut claims = json!({ "aud": "town", "iat": now_s(), "exp": now_s() + 600, "sub": "u81", "jti": "a", "streams": ["demo"] });
+        change(&mut claims);
+        claims
+    }
+
+    #[tokio::test]
+    async fn token_of_a_registered_key_plays_without_control_until_the_key_is_gone() {
+        let (site, key) = (site(Visibility::Token).await, SigningKey::p256("mine"));
+        let facts = || facts(Visibility::Token);
+        site.obey_foreign(facts(), vec![known(&key, None)]);
+        let ask = async |text: &str, path: &str| {
+            let answer = site.get(&format!("/t/{text}{path}"), &[]).await;
+            let why = if answer.status == 403 { problem(&answer) } else { String::new() };
+            (answer.status, why)
+        };
+        let good = key.token(&claims(|_| {}));
+        assert!(good.starts_with("eyJ") && good.contains('.'));
+        for path in ["/live/demo/index.m3u8", "/live/demo/720p/index.m3u8", SEGMENT] {
+            assert_eq!(ask(&good, path).await.0, 200, "{path}");
+        }
+        let invalid = || (403, "token-invalid".to_owned());
+        assert_eq!(ask(&good, "/live/other/index.m3u8").await, (403, "token-elsewhere".to_owned()));
+        assert_eq!(ask(&good, "/live/acme.demo/index.m3u8").await, invalid(), "it is no key of acme's");
+        assert_eq!(ask(&good[..good.len() - 2], SEGMENT).await, invalid());
+        assert_eq!(ask(&SigningKey::p256("mine").token(&claims(|_| {})), SEGMENT).await, invalid());
+        for (wrong, why) in [
+            (claims(|claims| claims["aud"] = "village".into()), "token-invalid"),
+            (claims(|claims| claims["exp"] = (now_s() - 31).into()), "token-expired"),
+            (claims(|claims| claims["exp"] = (now_s() + 90_000).into()), "token-invalid"),
+            (claims(|claims| claims["streams"] = json!(["other"])), "token-elsewhere"),
+        ] {
+            let text = key.token(&wrong);
+            assert_eq!(ask(&text, SEGMENT).await, (403, why.to_owned()), "{wrong}");
+        }
+        // Long ones play up to the limit, in a URL of 2,048 bytes.
+        let padded = |bytes: usize| key.token(&claims(|claims| claims["pad"] = "p".repeat(bytes).into()));
+        let fits = (0..1_200).rev().map(padded).find(|text| text.len() <= 1_500).unwrap();
+        assert!(fits.len() > 1_490);
+        assert_eq!(ask(&fits, SEGMENT).await.0, 200);
+        assert_eq!(ask(&padded(1_200), SEGMENT).await, invalid());
+        let led = site.get(&format!("/live/demo/index.m3u8?token={fits}"), &[]).await;
+        assert_eq!((led.status, led.header("location")), (307, format!("/t/{fits}/live/demo/index.m3u8").as_str()));
+        // What was verified counts no longer than its key, and than until it is taken back.
+        let revoked = vec![RevokedTokens::Token(TokenId::of_text("a"))];
+        site.obey_foreign(Facts { revoked, ..facts() }, vec![known(&key, None)]);
+        assert_eq!(ask(&good, SEGMENT).await, (403, "token-revoked".to_owned()));
+        site.obey_foreign(facts(), Vec::new());
+        assert_eq!(ask(&good, SEGMENT).await, invalid());
+    }
+
+    #[tokio::test]
+    async fn key_of_a_tenant_opens_its_streams_alone() {
+        let (site, key) = (site(Visibility::Public).await, SigningKey::ed25519("mine"));
+        site.obey_foreign(facts(Visibility::Public), vec![known(&key, Some("acme"))]);
+        let all = key.token(&claims(|claims| claims["streams"] = json!(["*"])));
+        let status = async |path: &str| site.get(&format!("/t/{all}{path}"), &[]).await.status;
+        assert_eq!(status("/live/demo/index.m3u8").await, 403);
+        // Its own stream is not there, and the token is right.
+        assert_eq!(status("/live/acme.demo/index.m3u8").await, 404);
+        assert_eq!(status("/live/zenith.demo/index.m3u8").await, 403);
+    }
+}
+
+#[tokio::test]
+async fn token_for_one_viewer_is_not_for_a_second_address() {
+    let site = site(Visibility::Token).await;
+    let path = |viewers| {
+        let claims = Claims { max_viewers: Some(viewers), jti: TokenId(viewers.to_be_bytes()), ..claims("demo") };
+        format!("/t/{}{SEGMENT}", token(&claims))
+    };
+    // Two connections of one address are one viewer.
+    for _ in 0..3 {
+        assert_eq!(site.get(&path(1), &[]).await.status, 200);
+    }
+    let second = site.ask_from_another_address(&path(1)).await;
+    assert!(second.starts_with("HTTP/1.1 403") && second.contains("/api/v1/problems/quota"), "{second}");
+    assert!(site.ask_from_another_address(&path(2)).await.starts_with("HTTP/1.1 200"));
 }
 
 /// What everything that logs has written.

@@ -20,6 +20,7 @@ use super::problem::{Invalid, Problem};
 use super::scopes::Scopes;
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
+use crate::refusal::not_logged;
 
 /// Most characters of a key's name.
 const NAME_CHARS_MAX: usize = 100;
@@ -176,7 +177,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let id = Id::draw(Kind::ApiKey, now);
     let secret = ApiSecret::draw(&id);
     let key = ApiKey {
-        id,
+        id: id.clone(),
         tenant: call.tenant.id.clone(),
         name: new.name,
         scopes: scopes.to_string(),
@@ -195,7 +196,14 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         edit: Edit::CreateApiKey(key),
         status: StatusCode::CREATED,
     };
-    call.commit(&shared, change).await
+    let response = call.commit(&shared, change).await?;
+    spread(&shared, &id).await?;
+    Ok(response)
+}
+
+/// Brings a key into the metadata log, so that no backup brings back what is gone.
+async fn spread(shared: &ControlState, id: &Id) -> Result<(), Problem> {
+    shared.log_api_key(id).await.map_err(|error| Problem::from(not_logged(&error)))
 }
 
 /// An API key.
@@ -238,8 +246,11 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let expires_at = if new.expires_at == was.expires_at { before.expires_at } else { expiry(shared, new.expires_at)? };
     let changes = body::changes(&was, &new);
     let key = ApiKey { name: new.name, scopes: scopes.to_string(), expires_at, version: before.version + 1, ..before };
-    let (object, answer) = (key.id.to_string(), view(&key, None));
-    call.commit(shared, Change { edit: Edit::UpdateApiKey(key), object, changes, status: StatusCode::OK, answer }).await
+    let (id, object, answer) = (key.id.clone(), key.id.to_string(), view(&key, None));
+    let change = Change { edit: Edit::UpdateApiKey(key), object, changes, status: StatusCode::OK, answer };
+    let response = call.commit(shared, change).await?;
+    spread(shared, &id).await?;
+    Ok(response)
 }
 
 /// Deletes an API key. It opens nothing from then on.
@@ -259,6 +270,7 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let key = find(shared, call, id).await?;
     call.ensure_has(Scopes::read(&key.scopes))?;
     call.ensure_version(key.version)?;
+    let id = key.id.clone();
     let change = Change {
         object: key.id.to_string(),
         changes: json!({ "name": key.name }),
@@ -266,7 +278,9 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
         status: StatusCode::NO_CONTENT,
         answer: Value::Null,
     };
-    call.commit(shared, change).await
+    let response = call.commit(shared, change).await?;
+    spread(shared, &id).await?;
+    Ok(response)
 }
 
 /// Gives an API key a new secret. The one before is accepted for `overlap_s` more.
@@ -308,5 +322,7 @@ async fn rotate_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
         edit: Edit::UpdateApiKey(key),
         status: StatusCode::OK,
     };
-    call.commit(shared, change).await
+    let response = call.commit(shared, change).await?;
+    spread(shared, &before.id).await?;
+    Ok(response)
 }

@@ -1,6 +1,8 @@
 //! The audit: what is recorded of changes and refusals, and the routes that show it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,6 +12,7 @@ use node::problem::Type;
 use serde_json::{Value, json};
 
 use super::caller::{Call, Principal};
+use super::limits::{ANONYMOUS, Buckets, REFUSED};
 use super::listing::{self, ListParameters, Order};
 use super::problem::Problem;
 use super::respond;
@@ -53,6 +56,43 @@ pub(crate) async fn note(shared: &ControlState, who: Option<&Principal>, tenant:
     if let Err(error) = shared.catalogue.note(record).await {
         tracing::error!(action, result, error = &error as &dyn std::error::Error, "the audit has no record of this");
     }
+}
+
+/// How many refusals are recorded: without a bound of their own, whoever has an address could have the oldest records forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    buckets: Buckets,
+    /// Refusals since the last one that was recorded.
+    unrecorded: BTreeMap<String, u64>,
+}
+
+/// Most callers whose unrecorded refusals are counted apart.
+const CALLERS_MAX: usize = 10_000;
+
+impl Refusals {
+    /// Whether to record a refusal of this caller, and how many of it went before without a record. All who show no valid credential are
+    /// one caller.
+    fn take(&mut self, caller: Option<&Principal>, now: Duration) -> Option<u64> {
+        let (rate, who) = caller.map_or((ANONYMOUS, ""), |caller| (REFUSED, caller.credential.as_str()));
+        if self.buckets.take(rate, who, 1.0, now).is_ok() {
+            return Some(self.unrecorded.remove(who).unwrap_or(0));
+        }
+        if self.unrecorded.len() < CALLERS_MAX || self.unrecorded.contains_key(who) {
+            *self.unrecorded.entry(who.to_owned()).or_default() += 1;
+        }
+        None
+    }
+}
+
+/// Records a refusal, unless there are too many.
+pub(crate) async fn note_refusal(shared: &ControlState, who: Option<&Principal>, tenant: Option<Id>, mut what: What) {
+    let now = shared.node.clock.elapsed();
+    let taken = shared.api.refusals.lock().unwrap_or_else(PoisonError::into_inner).take(who, now);
+    let Some(unrecorded) = taken else { return };
+    if unrecorded > 0 {
+        what.changes = json!({ "refused_before_without_a_record": unrecorded });
+    }
+    note(shared, who, tenant, what).await;
 }
 
 fn view(sequence: i64, record: &Record, is_operator: bool) -> Value {
@@ -112,4 +152,22 @@ pub(crate) async fn check(State(shared): State<Arc<ControlState>>, _: Call) -> R
     let broken = checked.breaks.iter().map(|one| json!({ "sequence": one.sequence, "id": one.id, "why": one.why }));
     let answer = json!({ "records": checked.records, "newest": checked.newest, "breaks": broken.collect::<Vec<_>>() });
     Ok(respond(StatusCode::OK, &answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_beyond_the_bound_are_counted_in_the_next_record() {
+        let (mut refusals, begin) = (Refusals::default(), Duration::from_secs(1_000));
+        for _ in 0..100 {
+            assert_eq!(refusals.take(None, begin), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(refusals.take(None, begin), None);
+        }
+        assert_eq!(refusals.take(None, begin + Duration::from_secs(870)), Some(7), "a hundred a day");
+        assert_eq!(refusals.take(None, begin + Duration::from_secs(870)), None);
+    }
 }

@@ -1,5 +1,5 @@
-//! Who asks: the credential of a request, and what it may do. Today that is an API key, or the certificate of a control node; a cookie or
-//! a JWT only has to make a [`Principal`].
+//! Who asks: the credential of a request, and what it may do: an API key, the cookie of somebody who is signed in (`person`), a token
+//! (JWT) of an issuer, or the certificate of a control node. Another kind of credential only has to make a [`Principal`].
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use catalogue::{ApiSecret, SecretKind, Tenant};
+use issuers::{Refusal, Use};
 use media::UnixMillis;
 use messages::Role;
 use node::http::Peer;
@@ -17,19 +18,27 @@ use std::time::Duration;
 use super::idempotency::Replay;
 use super::problem::Problem;
 use super::scopes::Scopes;
+use super::signed_in::SignedIn;
 use crate::ControlState;
+use crate::restored::ensure_not_restored;
 
 /// How exactly the last use of a key is noted: more often would write into the catalogue with each request.
 const USE_NOTED: Duration = Duration::from_secs(60);
+/// Most characters of a token's `sub` in the audit.
+const SUBJECT_CHARS_MAX: usize = 64;
 /// Header of an API key.
 const API_KEY: &str = "x-api-key";
 /// Header with which an operator says in whose name it acts.
-const TENANT: &str = "x-sealcast-tenant";
+pub(crate) const TENANT: &str = "x-sealcast-tenant";
 
 /// What kind of credential a caller has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CredentialKind {
     ApiKey,
+    /// The session of a person.
+    Cookie,
+    /// A token of an issuer.
+    Jwt,
     /// The certificate of a control node, on the listener for mutual TLS.
     Certificate,
 }
@@ -38,6 +47,8 @@ impl CredentialKind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
+            Self::Cookie => "cookie",
+            Self::Jwt => "jwt",
             Self::Certificate => "certificate",
         }
     }
@@ -55,6 +66,8 @@ pub(crate) struct Principal {
     pub(crate) home: Tenant,
     pub(crate) scopes: Scopes,
     pub(crate) expires_at: Option<UnixMillis>,
+    /// Whose session it is, if it is one.
+    pub(crate) person: Option<Arc<SignedIn>>,
 }
 
 /// A request with the right to be answered.
@@ -64,6 +77,8 @@ pub(crate) struct Caller {
     /// The tenant that it is about.
     pub(crate) tenant: Tenant,
     pub(crate) request_id: String,
+    /// `https://HOST` as the client spells it; empty where it comes past no load balancer.
+    pub(crate) base_url: String,
     /// What the audit calls it, such as `streams.create`.
     pub(crate) action: String,
     pub(crate) headers: HeaderMap,
@@ -174,7 +189,12 @@ fn shown(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// Recognises the credential of a request.
+/// Whether a request shows a secret in a header, or tries to: then no cookie counts.
+pub(crate) fn shows_secret(headers: &HeaderMap) -> bool {
+    !matches!(shown(headers), Ok(None))
+}
+
+/// Recognises the credential of a request, unless it is a cookie.
 ///
 /// # Errors
 /// With 401, and the kind of secret where it belongs at another door.
@@ -183,7 +203,7 @@ pub(crate) async fn recognise(
     peer: Option<&Peer>,
     headers: &HeaderMap,
 ) -> Result<Principal, Problem> {
-    let none = || Problem::new(Type::Unauthenticated, "give an API key: x-api-key: sc_…");
+    let none = || Problem::new(Type::Unauthenticated, "sign in, or give an API key: x-api-key: sc_…");
     let node = peer.and_then(|peer| peer.node.as_ref());
     let Some(secret) = shown(headers)? else {
         return match node {
@@ -194,18 +214,29 @@ pub(crate) async fn recognise(
                 home: shared.catalogue.find_tenant(catalogue::DEFAULT_SLUG).await?.ok_or_else(Problem::not_found)?,
                 scopes: Scopes::operator(),
                 expires_at: None,
+                person: None,
             }),
             _ => Err(none()),
         };
     };
     match SecretKind::of(secret) {
         SecretKind::ApiKey => {}
+        SecretKind::Jwt => {
+            let wanted = headers.get(TENANT).and_then(|value| value.to_str().ok());
+            if let Some(principal) = bearer(shared, secret, wanted).await? {
+                return Ok(principal);
+            }
+            let detail = "that is a JWT, and no issuer is registered here whose tokens are for the API";
+            return Err(Problem::new(Type::WrongKind, detail));
+        }
         SecretKind::Unknown => return Err(none()),
         other => {
             let detail = format!("that is {}, and this door takes an API key", other.label());
             return Err(Problem::new(Type::WrongKind, detail));
         }
     }
+    // A backup still has the keys that were deleted after it.
+    ensure_not_restored(shared).await?;
     let unknown =
         || Problem::new(Type::Unauthenticated, "this API key is not known: it was mistyped, rotated or deleted");
     let (id, secret) = ApiSecret::parse(secret).ok_or_else(unknown)?;
@@ -231,7 +262,59 @@ pub(crate) async fn recognise(
         home,
         scopes: Scopes::read(&key.scopes),
         expires_at: key.expires_at,
+        person: None,
     })
+}
+
+/// The caller that a token (JWT) makes: the role that its issuer's rules give, in the issuer's tenant. `None` when no issuer is for the API.
+///
+/// # Errors
+/// When no issuer takes the token.
+async fn bearer(shared: &ControlState, token: &str, wanted_tenant: Option<&str>) -> Result<Option<Principal>, Problem> {
+    if !shared.issuers.has(Use::Api) {
+        return Ok(None);
+    }
+    let url = issuers::issuer_of(token).unwrap_or_default();
+    let mut candidates = Vec::new();
+    for (id, running) in shared.issuers.of(&url, Use::Api) {
+        let Some(home) = shared.catalogue.find_tenant(running.tenant.as_str()).await? else { continue };
+        candidates.push((id, running, home));
+    }
+    // Two tenants may have the same issuer. Whoever says which one it means is taken at its word; otherwise the older one was first.
+    let is_meant = |slug: &str, id: &str| wanted_tenant.is_some_and(|wanted| wanted == slug || wanted == id);
+    candidates.sort_by_key(|(_, _, home)| !is_meant(&home.slug, home.id.as_str()));
+    let mut why = Refusal::NoIssuer;
+    for (id, running, home) in candidates {
+        match running.issuers.check(token, Use::Api).await {
+            Ok(verified) => {
+                let scopes = Scopes::of_role(verified.role.name()).unwrap_or(Scopes::NONE);
+                // The operator's role is no tenant's to give, whatever a row says.
+                let scopes = if scopes.has_operators() && !home.is_default() { Scopes::owner() } else { scopes };
+                let subject: String = verified.subject.unwrap_or_default().chars().take(SUBJECT_CHARS_MAX).collect();
+                return Ok(Some(Principal {
+                    kind: CredentialKind::Jwt,
+                    credential: format!("{id}/{subject}"),
+                    name: subject,
+                    home,
+                    scopes,
+                    expires_at: Some(verified.ends_at),
+                    person: None,
+                }));
+            }
+            Err(refusal) => why = refusal,
+        }
+    }
+    Err(self::refused(&why))
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let kind = match refusal {
+        Refusal::NoRole | Refusal::Role { .. } => Type::ScopeMissing,
+        Refusal::Expired { .. } => Type::Expired,
+        Refusal::KeysAway(_) | Refusal::Busy => Type::ControlAway,
+        _ => Type::Unauthenticated,
+    };
+    Problem::new(kind, refusal.to_string())
 }
 
 /// The tenant that a request is about: the credential's own, or any for whoever may read, or change, all tenants. Foreign and absent ones

@@ -8,21 +8,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use catalogue::{Id, Kind};
 use node::http::Peer;
 use node::problem::{self, Type, is_request_id};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::audit::{self, What};
+use super::auth::CALLBACK;
 use super::caller::{self, Audited, Call, Caller, Principal};
 use super::idempotency::{self, Asked, UnderWay};
-use super::limits::{ADDRESS, Buckets, CREDENTIAL, FAILED_COST, Standing, TENANT};
+use super::limits::{ADDRESS, Buckets, CREDENTIAL, FAILED_COST, Rate, Standing, TENANT};
+use super::person;
 use super::problem::Problem;
 use super::scopes::{Rule, Scopes, rule};
+use super::visit::{self, Visit, Visitor};
 use crate::ControlState;
+use crate::restored::ensure_not_restored;
 
 /// Longest body of a request in bytes: a description of a stream has some thousand.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -35,17 +40,61 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What all requests of the API share.
-#[derive(Default)]
 pub(crate) struct ApiState {
     pub(crate) under_way: UnderWay,
+    /// Places of webhooks that are being tested.
+    pub(crate) webhook_tests: Semaphore,
+    /// Places of responses with events, and how many each tenant has.
+    pub(crate) event_streams: Arc<Semaphore>,
+    listeners: Mutex<BTreeMap<Id, usize>>,
     buckets: Mutex<Buckets>,
+    /// Those of writers in chats.
+    pub(super) chat_buckets: Mutex<Buckets>,
+    pub(super) refusals: Mutex<audit::Refusals>,
     /// Parameters of each route, as the document declares them.
     declared: std::sync::OnceLock<Declared>,
 }
 
 type Declared = BTreeMap<(String, String), Vec<String>>;
 
+impl Default for ApiState {
+    fn default() -> Self {
+        Self {
+            under_way: UnderWay::default(),
+            webhook_tests: Semaphore::new(super::webhooks::TESTS_MAX),
+            event_streams: Arc::new(Semaphore::new(super::events::STREAMS_MAX)),
+            listeners: Mutex::default(),
+            buckets: Mutex::default(),
+            chat_buckets: Mutex::default(),
+            refusals: Mutex::default(),
+            declared: std::sync::OnceLock::default(),
+        }
+    }
+}
+
 impl ApiState {
+    /// Takes a place among the tenant's own responses with events.
+    pub(crate) fn count_listener(&self, tenant: &Id, most: usize) -> bool {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = listeners.entry(tenant.clone()).or_default();
+        let is_free = *own < most;
+        if is_free {
+            *own = own.saturating_add(1);
+        }
+        is_free
+    }
+
+    /// Gives such a place back.
+    pub(crate) fn forget_listener(&self, tenant: &Id) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = listeners.get_mut(tenant) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                listeners.remove(tenant);
+            }
+        }
+    }
+
     /// Takes the parameters of the routes out of the document.
     pub(crate) fn declare(&self, document: &Value) {
         let mut declared = Declared::new();
@@ -58,6 +107,13 @@ impl ApiState {
         }
         // Set once, when the router is made.
         let _ = self.declared.set(declared);
+    }
+
+    /// Takes one out of a bucket.
+    pub(crate) fn take(&self, rate: Rate, who: &str, now: std::time::Duration) -> Result<(), Problem> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.take(rate, who, 1.0, now);
+        taken.map(|_| ()).map_err(|exhausted| too_many(exhausted.retry_after_s))
     }
 
     fn has_parameter(&self, method: &Method, path: &str, name: &str) -> bool {
@@ -142,7 +198,7 @@ pub(crate) async fn attend(
         method: request.method().clone(),
         path: matched.as_str().to_owned(),
         request_id,
-        address: peer.as_ref().and_then(|peer| address_of(peer, &request)),
+        address: peer.as_ref().and_then(|peer| address_of(peer, request.headers())),
         object: params
             .as_ref()
             .ok()
@@ -156,7 +212,12 @@ pub(crate) async fn attend(
         return next.run(request).await;
     }
     let mut known = Known::default();
-    let (mut response, is_recorded) = match admit(&shared, &arrived, (peer.as_ref(), rule), request, &mut known).await {
+    let admitted = if rule == Rule::Entrance {
+        admit_visitor(&shared, &arrived, request, &mut known).await
+    } else {
+        admit(&shared, &arrived, (peer.as_ref(), rule), request, &mut known).await
+    };
+    let (mut response, is_recorded) = match admitted {
         // No name has other bytes than those of UTF-8.
         Ok(Admitted::Request(_)) if params.is_err() => (Problem::not_found().into_response(), false),
         Ok(Admitted::Request(request)) => {
@@ -172,6 +233,9 @@ pub(crate) async fn attend(
         response.headers_mut().insert(RATE_LIMIT_POLICY, value(standing.policy()));
         response.headers_mut().insert(RATE_LIMIT, value(standing.left()));
     }
+    if let Some(person) = known.principal.as_ref().and_then(|principal| principal.person.as_ref()) {
+        person::renew(&shared, person, &mut response).await;
+    }
     let refused = response.extensions().get::<Problem>().map(|problem| problem.kind);
     if let Some(kind) = refused.filter(|kind| is_change(&arrived.method) && !is_recorded && *kind != Type::RateLimited)
     {
@@ -182,7 +246,7 @@ pub(crate) async fn attend(
             result: kind.name().to_owned(),
             request_id: arrived.request_id,
         };
-        audit::note(&shared, known.principal.as_ref(), known.tenant, what).await;
+        audit::note_refusal(&shared, known.principal.as_ref(), known.tenant, what).await;
     }
     response
 }
@@ -208,34 +272,30 @@ async fn admit(
     known: &mut Known,
 ) -> Result<Admitted, Problem> {
     let headers = request.headers().clone();
-    let recognised = caller::recognise(shared, peer, &headers).await;
-    limit(shared, arrived, recognised.as_ref().ok(), known)?;
+    let recognised = person::recognise_any(shared, peer, &headers).await;
+    let cost = if recognised.is_ok() { 1.0 } else { FAILED_COST };
+    limit(shared, arrived, (recognised.as_ref().ok(), cost), known)?;
     let principal = recognised?;
     known.tenant = Some(principal.home.id.clone());
     known.principal = Some(principal.clone());
+    let is_change = is_change(&arrived.method);
+    if let Some(person) = principal.person.as_ref().filter(|_| is_change) {
+        visit::ensure_own_page(request.uri(), &headers, &person.csrf)?;
+    }
     let needed = if let Rule::Scope(scope) = rule { scope } else { Scopes::NONE };
     if !principal.scopes.contains(needed) {
         return Err(Problem::new(Type::ScopeMissing, format!("this needs the scope {needed}")));
     }
-    let is_change = is_change(&arrived.method);
+    if is_change {
+        // The log would undo it.
+        ensure_not_restored(shared).await?;
+    }
     let tenant = caller::tenant_of(shared, &principal, (&headers, is_change)).await?;
     known.tenant = Some(tenant.id.clone());
     if tenant.is_suspended && is_change && !principal.scopes.acts_for_all(is_change) {
         return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
     }
-    let parameters = parameters(request.uri().query().unwrap_or_default())?;
-    for (at, (name, _)) in parameters.iter().enumerate() {
-        let is_twice = parameters.iter().take(at).any(|(other, _)| other == name);
-        if is_twice || !shared.api.has_parameter(&arrived.method, &arrived.path, name) {
-            return Err(Problem::new(
-                Type::UnknownParameter,
-                format!("{} is unknown here, or given twice", shown(name)),
-            ));
-        }
-    }
-    let (parts, body) = request.into_parts();
-    let too_large = |_| Problem::new(Type::TooLarge, format!("a body may have {BODY_BYTES_MAX} bytes"));
-    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
+    let (parts, parameters, body) = read(shared, arrived, request).await?;
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     let replay = match idempotency::ask(shared, &tenant.id, (&arrived.method, target, &body), &headers).await? {
         None => None,
@@ -250,6 +310,7 @@ async fn admit(
         principal,
         tenant,
         request_id: arrived.request_id.clone(),
+        base_url: visit::base_url(&parts.uri, &headers, peer),
         action: action(&arrived.method, &arrived.path),
         headers,
         parameters,
@@ -261,11 +322,61 @@ async fn admit(
     Ok(Admitted::Request(Box::new(request)))
 }
 
+/// Lets somebody to a route by which people get a credential.
+async fn admit_visitor(
+    shared: &Arc<ControlState>,
+    arrived: &Arrived,
+    request: Request,
+    known: &mut Known,
+) -> Result<Admitted, Problem> {
+    let cost = if is_change(&arrived.method) { FAILED_COST } else { 1.0 };
+    limit(shared, arrived, (None, cost), known)?;
+    let headers = request.headers().clone();
+    if is_change(&arrived.method) {
+        visit::ensure_no_foreign_page(request.uri(), &headers)?;
+    }
+    let (parts, parameters, body) = read(shared, arrived, request).await?;
+    let visitor = Visitor {
+        request_id: arrived.request_id.clone(),
+        action: action(&arrived.method, &arrived.path),
+        address: arrived.address,
+        base_url: visit::own_origin(&parts.uri, &headers).unwrap_or_default(),
+        headers,
+        parameters,
+        body,
+    };
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(Visit(Arc::new(visitor)));
+    Ok(Admitted::Request(Box::new(request)))
+}
+
+type Read = (axum::http::request::Parts, Vec<(String, String)>, bytes::Bytes);
+
+/// Reads a request whole: its parameters, which the document has to declare, and its body.
+async fn read(shared: &ControlState, arrived: &Arrived, request: Request) -> Result<Read, Problem> {
+    let parameters = parameters(request.uri().query().unwrap_or_default())?;
+    for (at, (name, _)) in parameters.iter().enumerate() {
+        let is_twice = parameters.iter().take(at).any(|(other, _)| other == name);
+        // An issuer says more than the client has asked for.
+        let is_known = arrived.path == CALLBACK || shared.api.has_parameter(&arrived.method, &arrived.path, name);
+        if is_twice || !is_known {
+            return Err(Problem::new(
+                Type::UnknownParameter,
+                format!("{} is unknown here, or given twice", shown(name)),
+            ));
+        }
+    }
+    let (parts, body) = request.into_parts();
+    let too_large = |_| Problem::new(Type::TooLarge, format!("a body may have {BODY_BYTES_MAX} bytes"));
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
+    Ok((parts, parameters, body))
+}
+
 /// Counts a request for its address, its credential and its tenant. The operator at the control machine is never shut out.
 fn limit(
     shared: &ControlState,
     arrived: &Arrived,
-    principal: Option<&Principal>,
+    (principal, cost): (Option<&Principal>, f64),
     known: &mut Known,
 ) -> Result<(), Problem> {
     if principal.is_some_and(|principal| principal.kind == caller::CredentialKind::Certificate) {
@@ -282,12 +393,11 @@ fn limit(
         }
         Err(exhausted) => {
             known.standing = Some(exhausted.standing);
-            let problem = Problem::new(Type::RateLimited, "too many requests: wait as long as Retry-After says");
-            Err(Problem { retry_after_s: Some(exhausted.retry_after_s), ..problem })
+            Err(too_many(exhausted.retry_after_s))
         }
     };
     if let Some(address) = arrived.address {
-        take(ADDRESS, &acceptor::network(address).to_string(), if principal.is_some() { 1.0 } else { FAILED_COST })?;
+        take(ADDRESS, &acceptor::network(address).to_string(), cost)?;
     }
     if let Some(principal) = principal {
         take(CREDENTIAL, &principal.credential, 1.0)?;
@@ -296,12 +406,17 @@ fn limit(
     Ok(())
 }
 
+fn too_many(retry_after_s: u64) -> Problem {
+    let problem = Problem::new(Type::RateLimited, "too many requests: wait as long as Retry-After says");
+    Problem { retry_after_s: Some(retry_after_s), ..problem }
+}
+
 /// The address of a client: what the load balancer says of it.
-fn address_of(peer: &Peer, request: &Request) -> Option<IpAddr> {
+pub(crate) fn address_of(peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
     if !peer.is_balancer() {
         return peer.counted_as();
     }
-    request.headers().get("x-forwarded-for")?.to_str().ok()?.parse().ok()
+    headers.get("x-forwarded-for")?.to_str().ok()?.parse().ok()
 }
 
 const fn is_change(method: &Method) -> bool {
@@ -311,9 +426,11 @@ const fn is_change(method: &Method) -> bool {
 /// What the audit calls a request.
 fn action(method: &Method, path: &str) -> String {
     let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
-    let resource = parts.first().copied().unwrap_or_default();
+    // What is below a row of its own kind.
+    let nested = parts.get(2).copied().filter(|part| ["messages", "bans"].contains(part));
+    let resource = nested.or(parts.first().copied()).unwrap_or_default();
     let verb = match (method.as_str(), parts.last().copied()) {
-        ("POST", Some(last)) if parts.len() > 1 && !last.starts_with('{') => last,
+        ("POST", Some(last)) if parts.len() > 1 && !last.starts_with('{') && last != resource => last,
         ("POST", _) => "create",
         ("PATCH" | "PUT", _) => "update",
         ("DELETE", _) => "delete",
@@ -405,6 +522,8 @@ mod tests {
             (Method::DELETE, "/api/v1/api-keys/{key}", "api-keys.delete"),
             (Method::POST, "/api/v1/streams/{stream}/rotate-key", "streams.rotate-key"),
             (Method::PATCH, "/api/v1/tenant", "tenant.update"),
+            (Method::POST, "/api/v1/streams/{stream}/bans", "bans.create"),
+            (Method::DELETE, "/api/v1/streams/{stream}/messages/{message}", "messages.delete"),
         ] {
             assert_eq!(action(&method, path), wanted);
         }

@@ -22,8 +22,23 @@ pub(crate) struct Rate {
 pub(crate) const CREDENTIAL: Rate = Rate { name: "credential", burst: 600.0, per_second: 20.0 };
 /// Four programs at once.
 pub(crate) const TENANT: Rate = Rate { name: "tenant", burst: 2_400.0, per_second: 80.0 };
+/// Guesses at one account from one network. A person mistypes a password a few times.
+pub(crate) const SIGN_IN: Rate = Rate { name: "sign-in", burst: 10.0, per_second: 0.02 };
+/// Guesses at one account from everywhere: not so few that somebody else could keep its owner out for long.
+pub(crate) const SIGN_IN_ACCOUNT: Rate = Rate { name: "sign-in-account", burst: 100.0, per_second: 0.1 };
+/// Guesses from one network: a class signs in at the same moment.
+pub(crate) const SIGN_IN_ADDRESS: Rate = Rate { name: "sign-in-address", burst: 60.0, per_second: 0.5 };
 /// An office behind one router.
 pub(crate) const ADDRESS: Rate = Rate { name: "address", burst: 1_200.0, per_second: 40.0 };
+
+/// What people of one network write in chats together.
+pub(crate) const CHAT_ADDRESS: Rate = Rate { name: "chat-address", burst: 60.0, per_second: 5.0 };
+/// What one writer writes in one chat: a conversation, and no flood.
+pub(crate) const CHAT_WRITER: Rate = Rate { name: "chat-writer", burst: 5.0, per_second: 0.5 };
+/// Records of refusals without a valid credential: a hundred at once and a hundred a day, of a million records that are kept.
+pub(crate) const ANONYMOUS: Rate = Rate { name: "anonymous", burst: 100.0, per_second: 100.0 / 86_400.0 };
+/// Records of refusals of one credential.
+pub(crate) const REFUSED: Rate = Rate { name: "refused", burst: 1_000.0, per_second: 1_000.0 / 86_400.0 };
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -70,13 +85,28 @@ impl Buckets {
         if self.0.len() < BUCKETS_MAX {
             return;
         }
-        let rates = [CREDENTIAL, TENANT, ADDRESS];
+        let rates = [
+            CREDENTIAL,
+            TENANT,
+            ADDRESS,
+            SIGN_IN,
+            SIGN_IN_ACCOUNT,
+            SIGN_IN_ADDRESS,
+            CHAT_ADDRESS,
+            CHAT_WRITER,
+            ANONYMOUS,
+            REFUSED,
+        ];
         let is_used = |name: &str, bucket: &Bucket| {
             rates.iter().any(|rate| rate.name == name && filled(*bucket, *rate, now) < rate.burst)
         };
         self.0.retain(|(name, _), bucket| is_used(name, bucket));
         if self.0.len() >= BUCKETS_MAX {
-            // Somebody has that many addresses. What they have used is forgotten, and nobody is shut out.
+            // Somebody has that many addresses. What they have used is forgotten, and nobody is shut out. What was guessed at one account
+            // is forgotten last: otherwise many addresses could guess without end.
+            self.0.retain(|(name, _), _| *name == SIGN_IN_ACCOUNT.name);
+        }
+        if self.0.len() >= BUCKETS_MAX {
             self.0.clear();
         }
     }

@@ -5,19 +5,37 @@
 
 mod api_keys;
 mod audit;
+mod auth;
 mod body;
 mod caller;
+mod chat;
+mod deliveries;
+mod events;
+mod first_operator;
+mod frame;
 mod gate;
 mod idempotency;
+mod issuers;
 mod limits;
 mod listing;
+mod members;
 mod own;
+mod person;
 mod problem;
 mod problems;
 mod recorded;
 mod scopes;
+mod session;
+mod setup;
+mod signed_in;
+mod signing_keys;
+mod stream_pages;
 mod streams;
 mod tenants;
+mod viewer_tokens;
+mod visit;
+mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -27,7 +45,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use catalogue::{Commit, Edit};
 use messages::Role;
 use serde_json::{Value, json};
@@ -39,7 +57,7 @@ use self::audit::What;
 use self::caller::Caller;
 pub(crate) use self::gate::ApiState;
 use self::problem::Problem;
-pub(crate) use self::recorded::record_administration;
+pub(crate) use self::recorded::{Touched, record_administration};
 use self::scopes::{Rule, rule};
 use crate::ControlState;
 use crate::callers::only;
@@ -53,8 +71,8 @@ const CONFLICTS_MAX: usize = 8;
     info(
         title = "Sealcast",
         version = "1",
-        description = "What control answers below /api/v1. Give an API key as x-api-key or as a bearer token. Errors are problems \
-                       (RFC 9457) with the types of /api/v1/problems.",
+        description = "What control answers below /api/v1. Give an API key as x-api-key or as a bearer token, or sign in: changes with the \
+                       cookie need x-sealcast-csrf. Errors are problems (RFC 9457) with the types of /api/v1/problems.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(problem::Invalid)),
@@ -73,9 +91,11 @@ impl utoipa::Modify for Security {
         let components = document.components.get_or_insert_default();
         let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
         components.add_security_scheme("api_key", key);
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(access::session::COOKIE)));
+        components.add_security_scheme("cookie", cookie);
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         let needs = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
-        document.security = Some(vec![needs("api_key"), needs("bearer")]);
+        document.security = Some(vec![needs("api_key"), needs("bearer"), needs("cookie")]);
     }
 }
 
@@ -91,10 +111,39 @@ fn described() -> (Router<Arc<ControlState>>, Value) {
         .routes(routes!(streams::list, streams::create))
         .routes(routes!(streams::show, streams::update, streams::delete))
         .routes(routes!(streams::rotate_key))
+        .routes(routes!(frame::embed))
+        .routes(routes!(chat::messages))
+        .routes(routes!(chat::delete_message))
+        .routes(routes!(chat::bans, chat::ban))
+        .routes(routes!(chat::lift))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::redeliver))
+        .routes(routes!(events::follow))
+        .routes(routes!(signing_keys::list, signing_keys::create))
+        .routes(routes!(signing_keys::show, signing_keys::update, signing_keys::delete))
+        .routes(routes!(viewer_tokens::create))
+        .routes(routes!(viewer_tokens::revoke))
+        .routes(routes!(issuers::list, issuers::create))
+        .routes(routes!(issuers::show, issuers::update, issuers::delete))
+        .routes(routes!(issuers::refresh))
+        .routes(routes!(issuers::test))
+        .routes(routes!(watch::create))
         .routes(routes!(audit::list))
         .routes(routes!(audit::check))
         .routes(routes!(own::usage))
-        .routes(routes!(own::session))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(setup::create))
+        .routes(routes!(auth::list))
+        .routes(routes!(auth::visit, auth::login))
+        .routes(routes!(auth::callback))
+        .routes(routes!(members::list, members::create))
+        .routes(routes!(members::show, members::update, members::delete))
+        .routes(routes!(members::invite))
         .routes(routes!(problems::list))
         .routes(routes!(problems::show));
     let (router, document) = routes.split_for_parts();
@@ -114,7 +163,9 @@ fn complete(document: &mut Value) {
             if let Some(Rule::Scope(scope)) = rule(&verb, path) {
                 operation["x-scope"] = scope.to_string().into();
             }
+            let is_entrance = rule(&verb, path) == Some(Rule::Entrance);
             let honoured = match method.as_str() {
+                "post" if is_entrance => None,
                 "post" => Some(header(
                     "Idempotency-Key",
                     "20 to 255 random characters: a repeated request gets the same answer",
@@ -143,6 +194,8 @@ pub(crate) fn router(shared: &Arc<ControlState>) -> Router<Arc<ControlState>> {
         .method_not_allowed_fallback(gate::wrong_method)
         .route_layer(middleware::from_fn_with_state(Arc::clone(shared), gate::attend))
         .route("/api/v1/{*rest}", any(gate::unknown))
+        .route("/live/{stream}/chat", post(chat::say))
+        .route("/t/{token}/live/{stream}/chat", post(chat::say_with_token))
         .route_layer(middleware::from_fn_with_state(&[Role::LoadBalancer, Role::Control][..], only))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), gate::render))
         .layer(DefaultBodyLimit::disable())
@@ -151,8 +204,8 @@ pub(crate) fn router(shared: &Arc<ControlState>) -> Router<Arc<ControlState>> {
 /// A JSON answer; a row carries its version as entity tag.
 fn respond(status: StatusCode, answer: &Value) -> Response {
     let mut response = json_text(status, &answer.to_string());
-    // What is embedded changes without the version.
-    let is_row = answer.get("live").is_none() && answer.get("input").is_none();
+    // These change without the version.
+    let is_row = ["live", "input", "stale_since_at"].iter().all(|member| answer.get(member).is_none());
     if let Some(version) = answer["version"].as_i64().filter(|_| is_row)
         && let Ok(tag) = HeaderValue::from_str(&caller::etag(version))
     {
@@ -259,6 +312,9 @@ mod tests {
                 assert!(rule.is_some(), "{method} {path} has no rule: nobody may use it");
                 let is_open = rule == Some(Rule::Open);
                 assert_eq!(is_open, path.starts_with("/api/v1/problems"), "{method} {path}");
+                let is_entrance = rule == Some(Rule::Entrance);
+                let is_for_strangers = operation["security"] == json!([{}]);
+                assert_eq!(is_open || is_entrance, is_for_strangers, "{method} {path}: {operation}");
                 let declared = operation["parameters"].as_array().into_iter().flatten();
                 let named: Vec<&str> =
                     declared.filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap()).collect();

@@ -77,21 +77,3 @@ pub(crate) async fn usage(State(shared): State<Arc<ControlState>>, call: Call) -
     });
     Ok(respond(StatusCode::OK, &answer))
 }
-
-/// Who the caller is, and what it may do.
-#[utoipa::path(
-    get, path = "/api/v1/session", tag = "self",
-    responses((status = 200, description = "The session"), (status = "4XX", description = "A problem")),
-)]
-pub(crate) async fn session(call: Call) -> Response {
-    let who = &call.principal;
-    let answer = json!({
-        "kind": who.kind.label(),
-        "credential": who.credential,
-        "name": who.name,
-        "tenant": { "id": call.tenant.id.as_str(), "slug": call.tenant.slug, "name": call.tenant.name },
-        "scopes": who.scopes.names(),
-        "expires_at": who.expires_at.map(|at| at.0),
-    });
-    respond(StatusCode::OK, &answer)
-}

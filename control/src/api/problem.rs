@@ -65,12 +65,21 @@ impl From<catalogue::Error> for Problem {
         let kind = match &error {
             E::NoStream(_) => return Self::not_found(),
             E::MisleadingName(_) => return Self::invalid("#/name", "misleading", error.to_string()),
-            E::StreamExists(_) | E::KeyTaken(_) | E::SlugTaken(_) | E::SlugOfStream { .. } => Type::NameTaken,
+            E::StreamExists(_) | E::KeyTaken(_) | E::SigningKeyTaken | E::SlugTaken(_) | E::SlugOfStream { .. } => {
+                Type::NameTaken
+            }
             E::Quota { .. } | E::FullOf(_) => Type::Quota,
             E::Full => Type::StorageFull,
+            E::LastOwner => Type::LastOwner,
+            E::MemberExists | E::NameInUse => Type::NameTaken,
             E::Gone => Type::NotFound,
             E::VersionMismatch => Type::VersionMismatch,
             E::Repeated => Type::Running,
+            E::ChatBanned { .. } => Type::Banned,
+            E::ChatSlow { wait_ms } => {
+                let retry_after_s = Some(wait_ms.div_ceil(1_000));
+                return Self { retry_after_s, ..Self::new(Type::RateLimited, error.to_string()) };
+            }
             _ => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the catalogue failed");
                 return Self::new(Type::Internal, "the catalogue failed; the log of control says why");

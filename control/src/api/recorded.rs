@@ -9,6 +9,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use catalogue::{Id, Kind};
+use media::StreamId;
 use node::http::Peer;
 use serde_json::Value;
 
@@ -19,6 +20,10 @@ use crate::ControlState;
 
 /// What all routes of this plane begin with.
 const PREFIX: &str = "/cluster/v1/admin/";
+
+/// The stream that a request has made, which its path does not name: a handler adds it to its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Touched(pub(crate) StreamId);
 
 /// Records a change after it was made or refused.
 pub(crate) async fn record_administration(
@@ -34,8 +39,18 @@ pub(crate) async fn record_administration(
     let node = request.extensions().get::<Peer>().and_then(|peer| peer.node.clone());
     let action = action(request.method(), matched.as_str());
     let object = params.ok().and_then(|params| params.iter().next().map(|(_, value)| value.chars().take(64).collect()));
-    let object = object.unwrap_or_default();
-    let response = next.run(request).await;
+    let mut object: String = object.unwrap_or_default();
+    // Whose a stream is has to be known before it may be gone.
+    let mut tenant = match matched.as_str().contains("{stream}") {
+        true => shared.catalogue.owner(&object).await.ok().flatten(),
+        false => None,
+    };
+    let mut response = next.run(request).await;
+    if let Some(Touched(stream)) = response.extensions_mut().remove() {
+        object = stream.to_string();
+        // What an operator does to a stream stands in its tenant's audit.
+        tenant = tenant.or_else(|| tenant_of(&shared, &object));
+    }
     let status = response.status();
     let result = if status.is_success() { "done".to_owned() } else { format!("refused {}", status.as_u16()) };
     let request_id = Id::draw(Kind::Request, shared.node.clock.wall()).to_string();
@@ -48,9 +63,17 @@ pub(crate) async fn record_administration(
         home,
         scopes: Scopes::NONE,
         expires_at: None,
+        person: None,
     });
-    audit::note(&shared, who.as_ref(), None, what).await;
+    audit::note(&shared, who.as_ref(), tenant, what).await;
     response
+}
+
+/// The tenant that has a stream of this name, or had it.
+fn tenant_of(shared: &ControlState, stream: &str) -> Option<Id> {
+    let stream = StreamId::new(stream).ok()?;
+    let id = shared.writer.log().look(|view| view.tenant_of(&stream).map(|tenant| tenant.id.clone()))?;
+    Id::parse(Kind::Tenant, &id)
 }
 
 /// What the audit calls a request: its resource, and what is done.

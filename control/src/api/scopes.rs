@@ -130,6 +130,8 @@ impl fmt::Debug for Scopes {
 pub(crate) enum Rule {
     /// Nothing: everybody may read it.
     Open,
+    /// No credential: the route is how somebody gets one. It is limited and recorded all the same.
+    Entrance,
     /// A valid credential, whatever it may do.
     Authenticated,
     /// A credential with this scope.
@@ -143,9 +145,18 @@ pub(crate) fn rule(method: &Method, path: &str) -> Option<Rule> {
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let name = match resource {
         "problems" | "openapi.json" if is_read => return Some(Rule::Open),
-        "session" if is_read => return Some(Rule::Authenticated),
+        "session" if *method == Method::POST => return Some(Rule::Entrance),
+        "session" => return Some(Rule::Authenticated),
+        "setup" | "auth" => return Some(Rule::Entrance),
+        "streams" if matches!(rest.split('/').nth(2), Some("messages" | "bans")) => {
+            format!("chat:{}", if is_read { "read" } else { "write" })
+        }
+        // Each event is shown to whoever may read what it is about.
+        "events" if is_read => return Some(Rule::Authenticated),
         "streams" if rest.ends_with("/rotate-key") => "streams:keys".to_owned(),
+        "streams" if rest.ends_with("/watch") => "streams:read".to_owned(),
         "audit" if rest.ends_with("/check") => "cluster:read".to_owned(),
+        "signing-keys" | "viewer-tokens" => format!("tokens:{}", if is_read { "read" } else { "write" }),
         _ => format!("{resource}:{}", if is_read { "read" } else { "write" }),
     };
     Scopes::named(&name).map(Rule::Scope)
@@ -175,11 +186,22 @@ mod tests {
             (Method::GET, "/api/v1/streams", scope("streams:read")),
             (Method::PATCH, "/api/v1/streams/{stream}", scope("streams:write")),
             (Method::POST, "/api/v1/streams/{stream}/rotate-key", scope("streams:keys")),
+            (Method::GET, "/api/v1/streams/{stream}/messages", scope("chat:read")),
+            (Method::DELETE, "/api/v1/streams/{stream}/bans/{ban}", scope("chat:write")),
+            (Method::POST, "/api/v1/streams/{stream}/watch", scope("streams:read")),
             (Method::POST, "/api/v1/api-keys/{key}/rotate", scope("api-keys:write")),
+            (Method::GET, "/api/v1/signing-keys", scope("tokens:read")),
+            (Method::POST, "/api/v1/viewer-tokens/revoke", scope("tokens:write")),
+            (Method::POST, "/api/v1/issuers/{issuer}/test", scope("issuers:write")),
             (Method::GET, "/api/v1/audit", scope("audit:read")),
             (Method::GET, "/api/v1/audit/check", scope("cluster:read")),
             (Method::DELETE, "/api/v1/tenants/{tenant}", scope("tenants:write")),
             (Method::GET, "/api/v1/session", Some(Rule::Authenticated)),
+            (Method::POST, "/api/v1/session", Some(Rule::Entrance)),
+            (Method::POST, "/api/v1/setup", Some(Rule::Entrance)),
+            (Method::POST, "/api/v1/members/{member}/invite", scope("members:write")),
+            (Method::GET, "/api/v1/events", Some(Rule::Authenticated)),
+            (Method::POST, "/api/v1/webhooks/{webhook}/test", scope("webhooks:write")),
             (Method::GET, "/api/v1/problems/{type}", Some(Rule::Open)),
             (Method::POST, "/api/v1/problems/{type}", None),
             (Method::GET, "/api/v1/unheard-of", None),

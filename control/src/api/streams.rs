@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use catalogue::{Channel, Edit, Id, Kind, StreamKey, Tenant, Texts, is_misleading};
+use catalogue::{Channel, Edit, Id, Kind, Pages, StreamKey, Tenant, Texts, is_misleading};
 use media::StreamId;
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
 use super::listing::{self, ListParameters, Order};
 use super::problem::{Invalid, Problem};
+use super::stream_pages::{self, ChatSettings, PageMembers};
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
 use crate::refusal::{not_kept, not_logged};
@@ -29,7 +30,7 @@ const CATEGORY_CHARS_MAX: usize = 50;
 const METADATA: &str = "x-sealcast-metadata";
 
 /// A new stream.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct NewStream {
     /// Its name, which stays: 1 to 64 characters out of a-z, A-Z, 0-9, `-`, `_` and `.`. Those of a tenant besides `default` begin with
@@ -39,6 +40,29 @@ pub(crate) struct NewStream {
     title: String,
     description: String,
     category: String,
+    /// Who may watch: `public`, `unlisted`, `members` or `token`.
+    visibility: String,
+    /// Sites whose scripts may read the stream and that may show its player, such as `https://town.example`; `https://*.town.example`
+    /// stands for all that differ in their first label. Empty: every site may read, and none but the cluster's own shows the player.
+    origins: Vec<String>,
+    /// Which sites may show the player in a frame: `listed` in origins, `anywhere`, or `nowhere`.
+    embed: String,
+    chat: ChatSettings,
+}
+
+impl Default for NewStream {
+    fn default() -> Self {
+        let StreamSettings { title, description, category, visibility, origins, embed, chat } =
+            StreamSettings::default();
+        Self { name: String::new(), title, description, category, visibility, origins, embed, chat }
+    }
+}
+
+impl NewStream {
+    fn pages(&self) -> PageMembers<'_> {
+        let Self { visibility, origins, embed, chat, .. } = self;
+        PageMembers { visibility, origins, embed, chat }
+    }
 }
 
 impl Settings for NewStream {
@@ -49,22 +73,43 @@ impl Settings for NewStream {
             errors.push(Invalid { pointer: "#/name".to_owned(), code: "required" });
         }
         check(&self.title, &self.description, &self.category, errors);
+        self.pages().check(errors);
     }
 }
 
-/// What may be changed of a stream. Nothing here concerns the media: whoever publishes or watches goes on.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+/// What may be changed of a stream. Nothing here concerns the media: whoever publishes goes on, and whoever watches and still may.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct StreamSettings {
     title: String,
     description: String,
     category: String,
+    /// Who may watch: `public`, `unlisted`, `members` or `token`.
+    visibility: String,
+    /// Sites whose scripts may read the stream and that may show its player, such as `https://town.example`; `https://*.town.example`
+    /// stands for all that differ in their first label. Empty: every site may read, and none but the cluster's own shows the player.
+    origins: Vec<String>,
+    /// Which sites may show the player in a frame: `listed` in origins, `anywhere`, or `nowhere`.
+    embed: String,
+    chat: ChatSettings,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self::of(&Texts::default(), &Pages::default())
+    }
 }
 
 impl StreamSettings {
-    fn of(texts: &Texts) -> Self {
+    fn of(texts: &Texts, pages: &Pages) -> Self {
         let Texts { title, description, category } = texts.clone();
-        Self { title, description, category }
+        let Pages { visibility, origins, embed, .. } = pages.clone();
+        Self { title, description, category, visibility, origins, embed, chat: stream_pages::chat_of(pages) }
+    }
+
+    fn pages(&self) -> PageMembers<'_> {
+        let Self { visibility, origins, embed, chat, .. } = self;
+        PageMembers { visibility, origins, embed, chat }
     }
 }
 
@@ -74,6 +119,7 @@ impl Settings for StreamSettings {
 
     fn check(&self, errors: &mut Vec<Invalid>) {
         check(&self.title, &self.description, &self.category, errors);
+        self.pages().check(errors);
     }
 }
 
@@ -114,6 +160,7 @@ fn view(channel: &Channel, key: Option<&StreamKey>) -> Value {
         "version": channel.version,
         "created_at": channel.created_at.0,
     });
+    stream_pages::show(&mut view, &channel.pages);
     if let Some(key) = key {
         view["key"]["secret"] = key.expose().into();
     }
@@ -144,13 +191,31 @@ fn ensure_parts(call: &Caller) -> Result<(), Problem> {
     Err(Problem::new(Type::Malformed, "include takes live and input, separated by a comma"))
 }
 
-async fn find(shared: &ControlState, call: &Caller, name: &str) -> Result<Channel, Problem> {
+pub(crate) async fn find(shared: &ControlState, call: &Caller, name: &str) -> Result<Channel, Problem> {
     shared.catalogue.find_channel(&call.tenant.id, name).await?.ok_or_else(Problem::not_found)
 }
 
-/// Brings changed streams into the metadata log, and tells ingests.
-pub(crate) async fn spread(shared: &ControlState) -> Result<(), Problem> {
+/// Brings all streams into the metadata log, and tells ingests.
+pub(crate) async fn spread_all(shared: &ControlState) -> Result<(), Problem> {
     shared.streams_changed().await.map_err(|error| Problem::from(not_logged(&error)))
+}
+
+/// What a change of a stream is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// What viewers are shown: no ingest has to know it.
+    Texts,
+    /// Whether there is a stream, and its key.
+    Key,
+}
+
+/// Brings one stream into the metadata log, and tells ingests where they have to know.
+async fn spread(shared: &ControlState, name: &StreamId, about: About) -> Result<(), Problem> {
+    shared.log_stream(name).await.map_err(|error| Problem::from(not_logged(&error)))?;
+    if about == About::Key {
+        shared.announce_change().await;
+    }
+    Ok(())
 }
 
 fn stamped(shared: &ControlState, mut response: Response) -> Response {
@@ -189,11 +254,13 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         tenant: call.tenant.id.clone(),
         key: key.kept(&shared.pepper, &name),
         name,
+        pages: new.pages().kept(),
         texts: Texts { title: new.title, description: new.description, category: new.category },
         version: 1,
         created_at: now,
     };
     tracing::info!(stream = %channel.name, "stream made");
+    let name = channel.name.clone();
     let change = Change {
         object: channel.id.to_string(),
         changes: view(&channel, None),
@@ -202,7 +269,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         status: StatusCode::CREATED,
     };
     let response = call.commit(&shared, change).await?;
-    spread(&shared).await?;
+    spread(&shared, &name, About::Key).await?;
     Ok(stamped(&shared, response))
 }
 
@@ -236,22 +303,23 @@ pub(crate) async fn update(
     Path(name): Path<String>,
     call: Call,
 ) -> Result<Response, Problem> {
-    let response = overtaking!(call, update_once(&shared, &name, &call))?;
-    spread(&shared).await?;
+    let (name, response) = overtaking!(call, update_once(&shared, &name, &call))?;
+    spread(&shared, &name, About::Texts).await?;
     Ok(stamped(&shared, response))
 }
 
-async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
     let before = find(shared, call, name).await?;
     call.ensure_version(before.version)?;
-    let was = StreamSettings::of(&before.texts);
+    let was = StreamSettings::of(&before.texts, &before.pages);
     let new: StreamSettings = body::patch(&was, &call.body)?;
     let changes = body::changes(&was, &new);
+    let pages = new.pages().kept();
     let texts = Texts { title: new.title, description: new.description, category: new.category };
-    let channel = Channel { texts, version: before.version + 1, ..before };
-    let (object, answer) = (channel.id.to_string(), view(&channel, None));
-    call.commit(shared, Change { edit: Edit::UpdateChannel(channel), object, changes, status: StatusCode::OK, answer })
-        .await
+    let channel = Channel { texts, pages, version: before.version + 1, ..before };
+    let (name, object, answer) = (channel.name.clone(), channel.id.to_string(), view(&channel, None));
+    let change = Change { edit: Edit::UpdateChannel(channel), object, changes, status: StatusCode::OK, answer };
+    Ok((name, call.commit(shared, change).await?))
 }
 
 /// Deletes a stream and its key, and disconnects its publisher.
@@ -265,12 +333,12 @@ pub(crate) async fn delete(
     call: Call,
 ) -> Result<Response, Problem> {
     let _turn = shared.key_files.turn().await;
-    let response = overtaking!(call, delete_once(&shared, &name, &call))?;
-    spread(&shared).await?;
+    let (name, response) = overtaking!(call, delete_once(&shared, &name, &call))?;
+    spread(&shared, &name, About::Key).await?;
     Ok(stamped(&shared, response))
 }
 
-async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
     let channel = find(shared, call, name).await?;
     call.ensure_version(channel.version)?;
     if shared.key_files.is_configured(&channel.name) {
@@ -289,7 +357,7 @@ async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result
     let response = call.commit(shared, change).await?;
     tracing::info!(stream = %name, "stream deleted");
     shared.key_files.forget(&name).map_err(|error| Problem::from(not_kept(&error)))?;
-    Ok(response)
+    Ok((name, response))
 }
 
 /// Gives a stream a new key, and disconnects a publisher that uses the one before.
@@ -304,12 +372,12 @@ pub(crate) async fn rotate_key(
     call: Call,
 ) -> Result<Response, Problem> {
     let _turn = shared.key_files.turn().await;
-    let response = overtaking!(call, rotate_once(&shared, &name, &call))?;
-    spread(&shared).await?;
+    let (name, response) = overtaking!(call, rotate_once(&shared, &name, &call))?;
+    spread(&shared, &name, About::Key).await?;
     Ok(stamped(&shared, response))
 }
 
-async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
     let before = find(shared, call, name).await?;
     if shared.key_files.has_fixed_key(&before.name) {
         let detail = "the configuration of control says the key of this stream: change it there";
@@ -329,7 +397,7 @@ async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         edit: Edit::UpdateChannel(channel),
         status: StatusCode::OK,
     };
-    call.commit(shared, change).await
+    Ok((before.name, call.commit(shared, change).await?))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! `/tenants`: what operators do with tenants.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use catalogue::{Belongings, Edit, Id, Kind, Quota, SLUG_CHARS_MAX, SLUG_CHARS_MIN, Tenant, is_slug};
+use media::StreamId;
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use super::listing::{self, ListParameters, Order};
 use super::problem::{Invalid, Problem};
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
+use crate::refusal::{not_kept, not_logged};
 
 /// Most characters of a tenant's name.
 pub(crate) const NAME_CHARS_MAX: usize = 100;
@@ -173,7 +176,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         version: 1,
         created_at: now,
     };
-    let answer = view(&tenant);
+    let (slug, answer) = (tenant.slug.clone(), view(&tenant));
     let change = Change {
         object: tenant.id.to_string(),
         changes: answer.clone(),
@@ -181,7 +184,14 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         status: StatusCode::CREATED,
         answer,
     };
-    call.commit(&shared, change).await
+    let response = call.commit(&shared, change).await?;
+    spread(&shared, &slug).await?;
+    Ok(response)
+}
+
+/// Brings a tenant into the metadata log: ingests act on its state and quota.
+async fn spread(shared: &ControlState, slug: &str) -> Result<(), Problem> {
+    shared.log_tenant(slug).await.map_err(|error| Problem::from(not_logged(&error)))
 }
 
 /// Says which slugs there can be, where one was refused.
@@ -241,10 +251,12 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         version: before.version + 1,
         ..before
     };
-    let answer = view(&tenant);
+    let (slug, answer) = (tenant.slug.clone(), view(&tenant));
     let object = tenant.id.to_string();
-    call.commit(shared, Change { edit: Edit::UpdateTenant(tenant), object, changes, status: StatusCode::OK, answer })
-        .await
+    let change = Change { edit: Edit::UpdateTenant(tenant), object, changes, status: StatusCode::OK, answer };
+    let response = call.commit(shared, change).await?;
+    spread(shared, &slug).await?;
+    Ok(response)
 }
 
 /// Deletes a tenant with all that it has. First says what that is.
@@ -265,30 +277,57 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
     call: Call,
 ) -> Result<Response, Problem> {
-    let tenant = find(&shared, &name).await?;
+    let _turn = shared.key_files.turn().await;
+    let before = shared.catalogue.signing_keys().await?;
+    let (slug, streams, response) = overtaking!(call, delete_once(&shared, &name, &call))?;
+    let after: BTreeSet<Id> = shared.catalogue.signing_keys().await?.into_iter().map(|key| key.id).collect();
+    for key in before.iter().filter(|key| !after.contains(&key.id)) {
+        if let Err(error) = shared.forget_token_key(key).await {
+            // It signs nothing any more: nodes do not have it.
+            tracing::error!(error = format!("{error:#}"), key = %key.id, "the file of a key stays");
+        }
+    }
+    for stream in &streams {
+        shared.key_files.forget(stream).map_err(|error| Problem::from(not_kept(&error)))?;
+    }
+    // Publishers of its streams are let go.
+    super::streams::spread_all(&shared).await?;
+    tracing::info!(tenant = slug, "tenant deleted");
+    Ok(response)
+}
+
+async fn delete_once(
+    shared: &ControlState,
+    name: &str,
+    call: &Caller,
+) -> Result<(String, Vec<StreamId>, Response), Problem> {
+    let tenant = find(shared, name).await?;
     call.ensure_version(tenant.version)?;
     if tenant.is_default() {
         return Err(Problem::new(Type::State, "the tenant default always exists"));
     }
+    let own = shared.catalogue.streams_of(&tenant.id).await?;
+    if let Some(configured) = own.iter().find(|stream| shared.key_files.is_configured(stream)) {
+        let detail = format!(
+            "the configuration of control has the stream {configured} of this tenant, and would make it again: take it out there first"
+        );
+        return Err(Problem::new(Type::FromFile, detail));
+    }
     let Belongings { streams, api_keys } = shared.catalogue.belongings(&tenant.id).await?;
     let goes = json!({ "streams": streams, "api_keys": api_keys });
-    if call.parameter("confirm") != Some(&tenant.slug) {
-        let slug = &tenant.slug;
+    let slug = tenant.slug.clone();
+    if call.parameter("confirm") != Some(&slug) {
         let detail = format!(
             "{slug} has {streams} streams and {api_keys} API keys, which go with it: repeat this with ?confirm={slug} to delete them"
         );
         return Err(Problem { more: Some(json!({ "would_delete": goes })), ..Problem::new(Type::Confirm, detail) });
     }
-    crate::restored::ensure_not_restored(&shared).await?;
     let change = Change {
         object: tenant.id.to_string(),
-        changes: json!({ "slug": tenant.slug, "deleted": goes }),
-        answer: json!({ "id": tenant.id.as_str(), "slug": tenant.slug, "deleted": goes }),
+        changes: json!({ "slug": slug, "deleted": goes }),
+        answer: json!({ "id": tenant.id.as_str(), "slug": slug, "deleted": goes }),
         edit: Edit::DeleteTenant(tenant),
         status: StatusCode::ACCEPTED,
     };
-    let response = call.commit(&shared, change).await?;
-    // Publishers of its streams are let go.
-    super::streams::spread(&shared).await?;
-    Ok(response)
+    Ok((slug, own, call.commit(shared, change).await?))
 }

@@ -4,7 +4,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use control::Config;
+
+use crate::cluster::{Cluster, config};
 
 /// Control, and who asks it.
 pub(crate) struct Api {
@@ -14,6 +16,8 @@ pub(crate) struct Api {
     /// With the certificate of control: the operator at the machine.
     operator: Client,
     pub(crate) base: String,
+    /// The link by which somebody becomes the operator.
+    pub(crate) set_up: Option<String>,
 }
 
 /// An answer.
@@ -41,7 +45,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn made(self) -> Value {
+    pub(crate) fn made(self) -> Value {
         assert!(self.status.is_success(), "{}: {}", self.status, self.text);
         self.json()
     }
@@ -58,12 +62,30 @@ pub(crate) struct Ask<'a> {
 
 impl Api {
     pub(crate) async fn start() -> Self {
+        Self::start_with(config()).await
+    }
+
+    pub(crate) async fn start_with(config: Config) -> Self {
         let cluster = Cluster::start().await;
-        let base = cluster.control().await;
-        let balancer = cluster.member(&base, "lb1", messages::Role::LoadBalancer).await;
+        let context = cluster.context("c1", messages::Role::Control, true, &cluster.all).await;
+        let control = control::Control::load(config, context).await.unwrap();
+        let set_up = control.set_up_link().map(node::Redacted::into_inner);
+        let base = format!("https://{}/cluster/v1", control.data_address());
+        tokio::spawn(control.run(cluster.all.clone()));
+        Self { set_up, ..Self::at(cluster, &base).await }
+    }
+
+    /// A control node that runs already.
+    pub(crate) async fn at(cluster: Cluster, base: &str) -> Self {
+        let balancer = cluster.member(base, "lb1", messages::Role::LoadBalancer).await;
         let operator = cluster.operator();
         let base = base.trim_end_matches("/cluster/v1").to_owned();
-        Self { cluster, balancer, operator, base }
+        Self { cluster, balancer, operator, base, set_up: None }
+    }
+
+    /// The node was started again, and listens elsewhere.
+    pub(crate) fn moved(&mut self, base: &str) {
+        self.base = base.trim_end_matches("/cluster/v1").to_owned();
     }
 
     pub(crate) async fn send(&self, ask: Ask<'_>) -> Answer {
@@ -80,6 +102,15 @@ impl Api {
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         Answer { status, headers, text: answer.text().await.unwrap() }
+    }
+
+    /// A response whose body has no end.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.balancer.get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
     }
 
     pub(crate) async fn ask(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -115,7 +146,7 @@ impl Api {
     }
 }
 
-fn id(row: &Value) -> &str {
+pub(crate) fn id(row: &Value) -> &str {
     row["id"].as_str().unwrap()
 }
 

@@ -59,6 +59,7 @@ async fn each_change_and_each_refusal_is_one_record_and_an_edited_one_is_named()
         told,
         [
             ("configuration", "streams.create", "done"),
+            ("start", "members.invite", "done"),
             ("certificate", "tenants.create", "done"),
             ("certificate", "api-keys.create", "done"),
             ("certificate", "api-keys.create", "done"),
@@ -110,4 +111,46 @@ async fn each_change_and_each_refusal_is_one_record_and_an_edited_one_is_named()
     // Deleted records leave a gap for ever.
     api.stream(owner, "acme.later").await;
     assert_eq!(check(&api).await["breaks"].as_array().unwrap().len(), 2);
+}
+
+/// Whoever has addresses enough could have everything else forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_of_anonymous_refusals_leaves_a_hundred_records() {
+    let api = Api::start().await;
+    let owner = api.secret("default", "owner").await;
+    for n in 0..130 {
+        let from = format!("198.51.100.{n}");
+        let headers = [("x-forwarded-for", from.as_str())];
+        let (method, path) = (Method::POST, "/api/v1/streams");
+        let refused = api.send(Ask { key: None, method, path, headers: &headers, body: None }).await;
+        assert_eq!(refused.problem(), "unauthenticated");
+    }
+    assert_eq!(api.ask(&owner, Method::DELETE, "/api/v1/streams/none", None).await.problem(), "not-found");
+    let records = all(&api).await;
+    let by = |actor: &str| records.iter().filter(|row| row["actor"] == actor).count();
+    assert_eq!((by("anonymous"), by("api_key")), (100, 1));
+}
+
+/// What an operator does to a stream stands in its tenant's audit, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn command_on_a_stream_is_recorded_for_its_tenant_with_its_name() {
+    let api = Api::start().await;
+    let acme = api.tenant("acme").await;
+    let owner = api.secret("acme", "owner").await;
+    let admin = "/cluster/v1/admin/streams";
+    let made = api.operate("default", Method::POST, admin, Some(json!({ "name": "acme.hall" }))).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let rotated = api.operate("default", Method::POST, &format!("{admin}/acme.hall/rotate-key"), None).await;
+    assert_eq!(rotated.status, StatusCode::OK, "{}", rotated.text);
+    let gone = api.operate("default", Method::DELETE, &format!("{admin}/acme.hall"), None).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text);
+    let own = api.ask(&owner, Method::GET, "/api/v1/audit?sort=created_at", None).await.json();
+    let told: Vec<_> =
+        own["items"].as_array().unwrap().iter().map(|row| (row["action"].clone(), row["object"].clone())).collect();
+    let streams: Vec<_> =
+        told.into_iter().filter(|(action, _)| action.as_str().unwrap().starts_with("streams.")).collect();
+    let of = |action: &str| (json!(action), json!("acme.hall"));
+    assert_eq!(streams, ["streams.create", "streams.rotate-key", "streams.delete"].map(of), "{own}");
+    let records = all(&api).await;
+    assert!(records.iter().filter(|row| row["object"] == "acme.hall").all(|row| row["tenant"] == acme["id"]));
 }

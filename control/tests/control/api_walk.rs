@@ -28,14 +28,45 @@ async fn tenant(api: &Api, slug: &str) -> Tenant {
         keys.insert(role, api.secret(slug, role).await);
     }
     let key = api.key(slug, "owner").await;
+    let body = json!({ "name": format!("{slug} member"), "role": "viewer" });
+    let member = api.operate(slug, Method::POST, "/api/v1/members", Some(body)).await.json();
     let stream = api.stream(&keys["owner"], &format!("{slug}.secret-show")).await;
+    let hook = json!({ "url": format!("https://{slug}.example/secret-hook") });
+    let hook = api.ask(&keys["owner"], Method::POST, "/api/v1/webhooks", Some(hook)).await.json();
+    let renamed = json!({ "description": "an event for the webhook" });
+    let own = format!("/api/v1/streams/{slug}.secret-show");
+    assert_eq!(api.ask(&keys["owner"], Method::PATCH, &own, Some(renamed)).await.status, StatusCode::OK);
+    let sent = format!("/api/v1/webhooks/{}/deliveries", text(&hook, "id"));
+    let sent = api.ask(&keys["owner"], Method::GET, &sent, None).await;
+    let made = async |path: &str, body: Value| {
+        let made = api.ask(&keys["owner"], Method::POST, path, Some(body)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        made.json()
+    };
+    let signing_key = made("/api/v1/signing-keys", json!({ "name": format!("{slug} secret") })).await;
+    let issuer = made("/api/v1/issuers", issuer(slug)).await;
     let names = BTreeMap::from([
+        ("webhook", vec![text(&hook, "id")]),
+        ("delivery", vec![text(&sent.json()["items"][0], "id")]),
+        ("signing_key", vec![text(&signing_key, "id")]),
+        ("issuer", vec![text(&issuer, "id")]),
         ("tenant", vec![text(&row, "id"), slug.to_owned()]),
         ("key", vec![text(&key, "id")]),
+        ("member", vec![text(&member, "id")]),
         ("stream", vec![text(&stream, "id"), text(&stream, "name")]),
+        ("message", vec!["msg_01k9f3t2m5c8v7x4b6n1q0w9ze".to_owned()]),
+        ("ban", vec!["ban_01k9f3t2m5c8v7x4b6n1q0w9ze".to_owned()]),
     ]);
     let secrets = names.values().flatten().cloned().collect();
     Tenant { keys, names, secrets }
+}
+
+/// An issuer that nobody reaches.
+fn issuer(slug: &str) -> Value {
+    json!({
+        "url": format!("https://idp.{slug}.example/"), "audiences": [slug], "jwks_url": format!("https://idp.{slug}.example/jwks"),
+        "uses": ["api", "view"], "rules": [{ "claim": "role", "equals": "fan", "role": "viewer" }],
+    })
 }
 
 /// The same names, of nobody.
@@ -83,6 +114,10 @@ async fn foreign_and_absent_are_the_same_on_every_route_of_the_document() {
     // Before anything is asked for by name: what a tenant has asked for itself, its own audit repeats.
     for path in document.json()["paths"].as_object().unwrap().keys().filter(|path| !path.contains('{')) {
         for (role, key) in &x.keys {
+            if path == "/api/v1/events" {
+                // Its response does not end; that it shows no other tenant's events is a test of its own.
+                continue;
+            }
             let list = answer(&api, key, &Method::GET, path, &json!({})).await;
             let told = y.secrets.iter().find(|secret| list.text.contains(secret.as_str()));
             assert_eq!(told, None, "{role} reads {path}: {}", list.text);
@@ -90,9 +125,10 @@ async fn foreign_and_absent_are_the_same_on_every_route_of_the_document() {
     }
     let mut compared = 0;
     for (path, item) in document.json()["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
-            let method: Method = method.to_uppercase().parse().unwrap();
-            if path.starts_with("/api/v1/problems") {
+        for name in item.as_object().unwrap().keys() {
+            let method: Method = name.to_uppercase().parse().unwrap();
+            // What is for whoever has no credential yet.
+            if item[name]["security"] == json!([{}]) {
                 continue;
             }
             let nobody = Ask { key: None, method: method.clone(), path, headers: &[], body: None };
@@ -125,7 +161,7 @@ async fn foreign_and_absent_are_the_same_on_every_route_of_the_document() {
     }
     // Nothing of it was done, and nobody is told that it was tried.
     let own = api.ask(&y.keys["owner"], Method::GET, "/api/v1/streams/y-corp.secret-show", None).await.json();
-    assert_eq!((own["version"].as_i64(), own["title"].as_str()), (Some(1), Some("")));
+    assert_eq!((own["version"].as_i64(), own["title"].as_str()), (Some(2), Some("")));
     let audit = api.ask(&y.keys["owner"], Method::GET, "/api/v1/audit?limit=200", None).await;
     assert!(audit.status.is_success() && x.secrets.iter().all(|secret| !audit.text.contains(secret.as_str())));
     let tried = audit.json()["items"].as_array().unwrap().iter().filter(|row| row["result"] != "done").count();

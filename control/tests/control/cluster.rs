@@ -38,6 +38,7 @@ impl Cluster {
                 user("looker", Access::Observer),
                 user("b1", Access::Broadcast),
                 user("b2", Access::Broadcast),
+                user("i1", Access::Ingest),
             ],
             ..bus::broker::Config::default()
         };

@@ -4,9 +4,17 @@
 mod api;
 mod api_audit;
 mod api_walk;
+mod chat;
 mod cluster;
 mod data_plane;
+mod issuers;
 mod metadata;
+mod oidc;
+mod people;
+mod restored;
 mod root;
+mod signing_keys;
 mod streamers;
+mod tenants;
 mod tokens;
+mod webhooks;

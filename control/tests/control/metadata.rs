@@ -68,6 +68,11 @@ impl Follower {
         Self { log, cluster: view, end, joined }
     }
 
+    /// What the node's log says now.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
+        self.log.look(look)
+    }
+
     /// Waits until the rows are as `is_so` says.
     pub(crate) async fn sees(&self, what: &str, is_so: impl Fn(View<'_>) -> bool) {
         let mut changes = self.log.changes();
@@ -120,7 +125,7 @@ async fn revoke(cluster: &Cluster, base: &str, node: &str) -> serde_json::Value 
 }
 
 /// A control that has run once, and the broadcast node b1, which it made a member.
-async fn node_and_first_run(cluster: &Cluster) -> Follower {
+pub(crate) async fn node_and_first_run(cluster: &Cluster) -> Follower {
     let end = cluster.all.child_token();
     let (_, task) = cluster.control_until(end.clone()).await;
     let b1 = Follower::start(cluster, "b1", None).await;
@@ -131,7 +136,7 @@ async fn node_and_first_run(cluster: &Cluster) -> Follower {
 }
 
 /// Copies the data of control, which does not run. Returns where they are, and the copy.
-fn backed_up(cluster: &Cluster) -> (PathBuf, PathBuf) {
+pub(crate) fn backed_up(cluster: &Cluster) -> (PathBuf, PathBuf) {
     let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
     copy(&data, &backup);
     (data, backup)

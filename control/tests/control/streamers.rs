@@ -369,6 +369,7 @@ async fn stream_of_a_removed_streamer_is_in_its_configured_pool_at_once() {
         assert_eq!(status, StatusCode::OK, "{said}");
     };
     let pool = |view: &metadata::View<'_>| view.stream(&stream("choir")).map(|row| row.pool.clone());
+    b1.sees("the configured stream", |view| pool(&view).is_some()).await;
     add(&["choir"]).await;
     b1.sees("hers", |view| pool(&view).as_deref() == Some("streamer/anna")).await;
     add(&["hall"]).await;

@@ -69,6 +69,8 @@ pub enum Refusal {
     /// Another cluster, another stream, or no stream at all.
     Elsewhere,
     Origin,
+    /// As many viewers as it allows watch with it already.
+    TooMany,
 }
 
 impl Refusal {
@@ -84,11 +86,12 @@ impl Refusal {
     pub const fn problem(self) -> &'static str {
         match self {
             Self::Absent => "not-found",
+            Self::Expired | Self::AdmissionOver | Self::Invalid(Invalid::Expired) => "token-expired",
             Self::Invalid(_) => "token-invalid",
-            Self::Expired | Self::AdmissionOver => "token-expired",
             Self::Revoked => "token-revoked",
             Self::Elsewhere => "token-elsewhere",
             Self::Origin => "origin-refused",
+            Self::TooMany => "quota",
         }
     }
 }
@@ -105,6 +108,7 @@ impl fmt::Display for Refusal {
             Self::Revoked => "the token was taken back",
             Self::Elsewhere => "the token is not for this",
             Self::Origin => "the token is not for the site that asks",
+            Self::TooMany => "as many viewers as the token allows watch with it already",
         })
     }
 }
@@ -125,7 +129,8 @@ impl Rules {
         let token = token.map_err(Refusal::Invalid)?;
         self.check(token, ask.at)?;
         let stream = ask.stream.filter(|_| ask.class != Class::Open).ok_or(Refusal::Elsewhere)?;
-        if !token.claims.streams.contains(stream) {
+        // A token for all streams is one for those of its tenant.
+        if token.tenant() != self.owner(stream) || !token.claims.streams.contains(stream) {
             return Err(Refusal::Elsewhere);
         }
         if self.is_stream_revoked(stream, token) {

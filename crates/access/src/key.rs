@@ -58,6 +58,7 @@ impl TokenKey {
 pub struct VerifyingKey {
     parsed: ParsedPublicKey,
     public: [u8; 32],
+    tenant: Option<String>,
 }
 
 impl fmt::Debug for VerifyingKey {
@@ -67,16 +68,31 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
+    /// A key of the tenant `default`.
+    ///
     /// # Errors
     /// When the bytes are no point of the curve.
     pub fn new(public: &[u8; 32]) -> Result<Self, KeyRefused> {
+        Self::of_tenant(public, None)
+    }
+
+    /// A key of a tenant, by its slug; `None` for the tenant `default`.
+    ///
+    /// # Errors
+    /// When the bytes are no point of the curve.
+    pub fn of_tenant(public: &[u8; 32], tenant: Option<String>) -> Result<Self, KeyRefused> {
         let parsed = ParsedPublicKey::new(&ED25519, public).map_err(|_| KeyRefused)?;
-        Ok(Self { parsed, public: *public })
+        Ok(Self { parsed, public: *public, tenant })
     }
 
     /// The public key.
     pub const fn public(&self) -> &[u8; 32] {
         &self.public
+    }
+
+    /// Whose streams its tokens open.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {

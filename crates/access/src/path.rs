@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use media::StreamId;
 
 use crate::Class;
-use crate::token::{PREFIX, TOKEN_CHARS_MAX};
+use crate::token::{JWS_CHARS_MAX, JWS_PREFIX, PREFIX, TOKEN_CHARS_MAX};
 
 /// What precedes a token in a path.
 const UNDER_TOKEN: &str = "/t/";
@@ -34,7 +34,15 @@ impl<'p> RequestPath<'p> {
     /// Whether a text may be a viewer token: what is not is passed on to nobody.
     pub fn is_like_a_token(text: &str) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if Self::is_jws(text) {
+            return text.len() <= JWS_CHARS_MAX && text.bytes().all(|byte| is_plain(byte) || byte == b'.');
+        }
         text.len() <= TOKEN_CHARS_MAX && text.starts_with(PREFIX) && text.bytes().all(is_plain)
+    }
+
+    /// Whether a token is one of an issuer or of a registered key, and not one that control made.
+    pub fn is_jws(text: &str) -> bool {
+        text.starts_with(JWS_PREFIX)
     }
 
     /// The path of a token's holder to something.

@@ -18,10 +18,18 @@ use crate::{TokenKey, VerifyingKey};
 pub const PREFIX: &str = "scv_";
 /// Longest token in characters, prefix included: players and proxies cut long URLs.
 pub const TOKEN_CHARS_MAX: usize = 200;
+/// What a token of an issuer or of a registered key begins with (JWS, RFC 7515): `{"` in base64url.
+pub const JWS_PREFIX: &str = "eyJ";
+/// Longest such token in characters: with the path, the URL stays below 2,048.
+pub const JWS_CHARS_MAX: usize = 1_500;
 /// Longest life of a token in seconds, so that a revocation may be forgotten after it.
 pub const LIFE_S_MAX: u64 = 86_400;
+/// Longest leeway of an issuer in seconds, which its tokens live on for.
+const LEEWAY_S_MAX: u64 = 60;
 /// Most streams that a token names; its length allows some five short names.
 pub const STREAMS_MAX: usize = 16;
+/// The same of a token of an issuer.
+pub const JWS_STREAMS_MAX: usize = 100;
 /// Most origins that a token names.
 pub const ORIGINS_MAX: usize = 8;
 /// Longest `sub` in bytes.
@@ -56,6 +64,12 @@ pub enum Invalid {
     Base64,
     #[error("the token is no COSE_Sign1 with EdDSA and a kid of 4 bytes")]
     Envelope,
+    #[error(
+        "a token of an issuer has at most {JWS_CHARS_MAX} characters here: give it fewer claims, or get a viewer token for it"
+    )]
+    JwsTooLong,
+    #[error("the token is not good for watching: its issuer, audience, rules, streams or times do not fit")]
+    Foreign,
     #[error("no key of this cluster has signed the token")]
     UnknownKey,
     #[error("the token's signature is wrong: it was changed")]
@@ -64,6 +78,9 @@ pub enum Invalid {
     Claims,
     #[error("the token's times make no sense, or it lives for longer than a day")]
     Times,
+    /// Found where the signature is verified.
+    #[error("the token has ended: get a new one where this one came from")]
+    Expired,
     #[error("the token is not valid yet: a clock is wrong")]
     NotYet,
 }
@@ -96,7 +113,7 @@ fn short_digest(text: &str) -> [u8; IN_FULL_BYTES_MAX] {
 /// Which streams a token opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Streams {
-    /// All that the key may open.
+    /// All of the tenant whose key it is.
     All,
     /// These, 1 to [`STREAMS_MAX`].
     Some(Vec<Named>),
@@ -137,7 +154,7 @@ pub struct Claims {
     pub origins: Vec<AllowedOrigin>,
     /// Every request has to come from such a site, and say so.
     pub strict: bool,
-    /// Viewers at once. No version enforces it yet.
+    /// Viewers at once, by their addresses; each node counts its own.
     pub max_viewers: Option<u64>,
     /// May write in the chat, when there is one.
     pub chat: bool,
@@ -171,23 +188,27 @@ impl Claims {
     pub fn sign(&self, key: &TokenKey) -> Result<String, NotMade> {
         self.check().map_err(NotMade::Claims)?;
         let payload = self.encode();
-        let signature = key.sign(&to_be_signed(key.id(), &payload));
+        let signature = key.sign(&to_be_signed(key.id(), &[], &payload));
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(envelope(key.id(), &payload, &signature)));
         if text.len() > TOKEN_CHARS_MAX { Err(NotMade::TooLong(text.len())) } else { Ok(text) }
     }
 
     /// What is wrong with the claims, whoever signed them.
     fn check(&self) -> Result<(), &'static str> {
+        self.check_within(LIFE_S_MAX, STREAMS_MAX)
+    }
+
+    fn check_within(&self, life_s_max: u64, streams_max: usize) -> Result<(), &'static str> {
         let is_short = |text: &str, max| (1..=max).contains(&text.len()) && !text.chars().any(char::is_control);
         let admits = self.admit_by.is_none_or(|by| (self.nbf..=self.exp).contains(&by));
         let few = match &self.streams {
             Streams::All => true,
-            Streams::Some(named) => (1..=STREAMS_MAX).contains(&named.len()),
+            Streams::Some(named) => (1..=streams_max).contains(&named.len()),
         };
         match () {
             () if self.sub.as_deref().is_some_and(|sub| !is_short(sub, SUB_BYTES_MAX)) => Err("sub: 1 to 64 bytes"),
             () if !is_short(&self.aud, SUB_BYTES_MAX) => Err("aud: the cluster"),
-            () if self.exp <= self.nbf || self.exp - self.nbf > LIFE_S_MAX => Err("exp: within a day after nbf"),
+            () if self.exp <= self.nbf || self.exp - self.nbf > life_s_max => Err("exp: within a day after nbf"),
             () if !admits => Err("admit_by: between nbf and exp"),
             () if !few => Err("streams: 1 to 16, or *"),
             () if self.origins.len() > ORIGINS_MAX => Err("origins: at most 8"),
@@ -329,16 +350,16 @@ fn streams(r: &mut Reader<'_>) -> Result<Streams, seal::Refusal> {
     }
 }
 
-/// The bytes to sign: the `Sig_structure` (RFC 9052, 4.4) with no external data.
-fn to_be_signed(key: TokenKeyId, payload: &[u8]) -> Vec<u8> {
+/// The bytes to sign: the `Sig_structure` (RFC 9052, 4.4). The external data say what kind of token it is; those of viewers have none.
+pub(crate) fn to_be_signed(key: TokenKeyId, external: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut protected = HEAD.split_at(2).1.to_vec();
     protected.extend_from_slice(&key.0);
     let mut w = Writer::with_capacity(payload.len().saturating_add(32));
-    w.array(4).text("Signature1").bytes(&protected).bytes(&[]).bytes(payload);
+    w.array(4).text("Signature1").bytes(&protected).bytes(external).bytes(payload);
     w.finish()
 }
 
-fn envelope(key: TokenKeyId, payload: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> Vec<u8> {
+pub(crate) fn envelope(key: TokenKeyId, payload: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> Vec<u8> {
     let mut bytes = HEAD.to_vec();
     bytes.extend_from_slice(&key.0);
     bytes.extend_from_slice(&UNPROTECTED);
@@ -349,7 +370,7 @@ fn envelope(key: TokenKeyId, payload: &[u8], signature: &[u8; SIGNATURE_BYTES]) 
 }
 
 /// The parts of an envelope: key, payload, signature.
-fn opened(bytes: &[u8]) -> Option<(TokenKeyId, &[u8], &[u8; SIGNATURE_BYTES])> {
+pub(crate) fn opened(bytes: &[u8]) -> Option<(TokenKeyId, &[u8], &[u8; SIGNATURE_BYTES])> {
     let (key, rest) = bytes.strip_prefix(&HEAD)?.split_first_chunk::<4>()?;
     let (rest, signature) = rest.strip_prefix(&UNPROTECTED)?.split_last_chunk::<SIGNATURE_BYTES>()?;
     let rest = rest.strip_suffix(&SIGNATURE_HEAD)?;
@@ -360,15 +381,25 @@ fn opened(bytes: &[u8]) -> Option<(TokenKeyId, &[u8], &[u8; SIGNATURE_BYTES])> {
     (envelope(key, payload, signature) == bytes).then_some((key, payload, signature))
 }
 
+/// What verified a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// A key of control's.
+    Key { id: TokenKeyId, public: [u8; 32] },
+    /// What [`crate::Facts::signers`] has.
+    Elsewhere([u8; 32]),
+}
+
 /// A token whose signature is right. Whether it counts now, and for what, is for [`crate::Rules::decide`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     pub claims: Claims,
-    pub(crate) key: TokenKeyId,
-    /// The key that verified it.
-    pub(crate) public: [u8; 32],
+    /// What verified it.
+    pub(crate) signed: Signed,
+    /// Slug of the tenant whose streams it opens; `None` for the tenant `default`.
+    pub(crate) tenant: Option<String>,
     /// What revocations name the viewer by.
-    pub(crate) viewer: Option<ViewerDigest>,
+    pub viewer: Option<ViewerDigest>,
 }
 
 impl Verified {
@@ -384,12 +415,33 @@ impl Verified {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Invalid::Base64)?;
         let (key, payload, signature) = opened(&bytes).ok_or(Invalid::Envelope)?;
         let verifying = find(key).ok_or(Invalid::UnknownKey)?;
-        if !verifying.verify(&to_be_signed(key, payload), signature) {
+        if !verifying.verify(&to_be_signed(key, &[], payload), signature) {
             return Err(Invalid::Signature);
         }
         let claims = Claims::decode(payload)?;
-        let viewer = claims.sub.as_deref().map(ViewerDigest::of);
-        Ok(Self { claims, key, public: *verifying.public(), viewer })
+        let (signed, tenant) = (Signed::Key { id: key, public: *verifying.public() }, verifying.tenant());
+        Ok(Self::new(claims, signed, tenant.map(str::to_owned)))
+    }
+
+    /// A token of another form, which somebody else has verified: `signer` stands for whose it is, and counts while
+    /// [`crate::Facts::signers`] has it.
+    ///
+    /// # Errors
+    /// When such a token cannot be.
+    pub fn elsewhere(claims: Claims, signer: [u8; 32], tenant: Option<String>) -> Result<Self, Invalid> {
+        let checked = claims.check_within(LIFE_S_MAX + LEEWAY_S_MAX, JWS_STREAMS_MAX);
+        checked.map_err(|_| Invalid::Claims)?;
+        Ok(Self::new(claims, Signed::Elsewhere(signer), tenant))
+    }
+
+    fn new(claims: Claims, signed: Signed, tenant: Option<String>) -> Self {
+        let viewer = claims.sub.as_deref().map(|sub| ViewerDigest::within(tenant.as_deref(), sub));
+        Self { claims, signed, tenant, viewer }
+    }
+
+    /// Slug of the tenant whose streams it opens; `None` for the tenant `default`.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// When the token ends.

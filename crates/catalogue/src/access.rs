@@ -1,26 +1,14 @@
-//! Who may watch which stream, and the public keys of viewer tokens.
+//! Who may watch which stream.
 
 use std::collections::BTreeMap;
 
-use media::{StreamId, UnixMillis};
+use media::StreamId;
 
 use crate::database::{Value, Writing};
-use crate::{Catalogue, Error};
-
-/// Most signing keys: two control nodes, each with its successor, for years.
-pub const SIGNING_KEYS_MAX: i64 = 64;
+use crate::{Catalogue, Error, Id, Kind};
 
 /// What streams are that have no row.
-const PUBLIC: &str = "public";
-
-/// A key that signs viewer tokens, without its private part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SigningKey {
-    /// Ed25519.
-    pub public_key: [u8; 32],
-    pub created_at: UnixMillis,
-    pub not_after: UnixMillis,
-}
+pub(crate) const PUBLIC: &str = "public";
 
 impl Catalogue {
     /// The visibility of all streams that are not public, by the names that the caller gave them.
@@ -36,20 +24,37 @@ impl Catalogue {
         };
         rows.into_iter().map(read).collect()
     }
+}
 
-    /// All keys that sign viewer tokens, also those that have ended, oldest first.
+impl Catalogue {
+    /// Slugs of the tenants that own streams, by the streams' names; streams of the tenant `default` are left out.
     ///
     /// # Errors
-    /// When the database fails or a row cannot be read.
-    pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, Error> {
-        let all = "SELECT public_key, created_at, not_after FROM signing_keys ORDER BY created_at";
-        let rows = self.database.fetch::<(String, i64, i64)>(all, &[]).await?;
-        let read = |(key, created_at, not_after): (String, i64, i64)| {
-            let unreadable = || Error::Unreadable(format!("signing key {key:?}"));
-            let public_key = bytes_of(&key).ok_or_else(unreadable)?;
-            Ok(SigningKey { public_key, created_at: UnixMillis(created_at), not_after: UnixMillis(not_after) })
-        };
-        rows.into_iter().map(read).collect()
+    /// When the database fails.
+    pub async fn owners(&self) -> Result<BTreeMap<String, String>, Error> {
+        let owners = "SELECT streams.name, tenants.slug FROM streams JOIN tenants ON tenants.id = streams.tenant \
+                      WHERE tenants.slug <> 'default'";
+        Ok(self.database.fetch::<(String, String)>(owners, &[]).await?.into_iter().collect())
+    }
+
+    /// The tenant of a stream; `None` when there is no such stream.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owner(&self, stream: &str) -> Result<Option<Id>, Error> {
+        let rows = self
+            .database
+            .fetch::<(String,)>("SELECT tenant FROM streams WHERE name = $1", &[Value::Text(stream)])
+            .await?;
+        Ok(rows.into_iter().next().and_then(|(tenant,)| Id::parse(Kind::Tenant, &tenant)))
+    }
+
+    /// Slugs of all tenants, by their identities.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn slugs(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(self.database.fetch::<(String, String)>("SELECT id, slug FROM tenants", &[]).await?.into_iter().collect())
     }
 }
 
@@ -73,33 +78,9 @@ pub(crate) async fn forget_visibility(writing: &mut Writing, name: Value<'_>) ->
     Ok(())
 }
 
-/// Adds a key, if it is not there.
-pub(crate) async fn add_signing_key(writing: &mut Writing, key: &SigningKey) -> Result<(), Error> {
-    let counts = writing.fetch::<(i64,)>("SELECT COUNT(*) FROM signing_keys", &[]).await?;
-    if counts.iter().any(|(count,)| *count >= SIGNING_KEYS_MAX) {
-        return Err(Error::SigningKeysFull);
-    }
-    let text: String = key.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let values = [Value::Text(&text), Value::Number(key.created_at.0), Value::Number(key.not_after.0)];
-    let put = "INSERT INTO signing_keys (public_key, created_at, not_after) VALUES ($1, $2, $3) \
-               ON CONFLICT (public_key) DO NOTHING";
-    writing.execute(put, &values).await?;
-    Ok(())
-}
-
-fn bytes_of(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use media::UnixMillis;
     use messages::Pepper;
 
     use super::*;
@@ -132,20 +113,15 @@ mod tests {
         catalogue.set_visibility(&name, "members").await.unwrap();
         catalogue.set_visibility(&name, "public").await.unwrap();
         assert!(catalogue.visibilities().await.unwrap().is_empty());
-        let key = SigningKey { public_key: [7; 32], created_at: UnixMillis(1), not_after: UnixMillis(9) };
-        for _ in 0..2 {
-            catalogue.add_signing_key(&key).await.unwrap();
-            assert_eq!(catalogue.signing_keys().await.unwrap(), [key]);
-        }
     }
 
     #[tokio::test]
-    async fn visibility_and_keys_are_kept_in_a_file() {
+    async fn visibility_is_kept_in_a_file() {
         let directory = tempfile::tempdir().unwrap();
         let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
         let catalogue = in_file(&path, &pepper).await;
         keeps(&catalogue, &pepper).await;
         catalogue.close().await;
-        assert_eq!(in_file(&path, &pepper).await.signing_keys().await.unwrap().len(), 1);
+        assert!(in_file(&path, &pepper).await.visibilities().await.unwrap().is_empty());
     }
 }

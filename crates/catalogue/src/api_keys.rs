@@ -10,6 +10,8 @@ use crate::{Catalogue, Error};
 
 /// Most API keys of a tenant: some for each program and each person, and those that nobody has deleted yet.
 pub const API_KEYS_MAX: i64 = 1_000;
+/// Most API keys of all tenants: the metadata log has room for twice as many.
+pub const ALL_API_KEYS_MAX: i64 = 50_000;
 
 /// An API key as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +79,14 @@ impl Catalogue {
         rows.into_iter().next().map(read).transpose()
     }
 
+    /// The keys of all tenants.
+    ///
+    /// # Errors
+    /// As [`Catalogue::known_api_key`].
+    pub async fn all_api_keys(&self) -> Result<Vec<ApiKey>, Error> {
+        self.database.fetch(select!("ORDER BY id"), &[]).await?.into_iter().map(read).collect()
+    }
+
     /// A page of a tenant's keys.
     ///
     /// # Errors
@@ -110,10 +120,23 @@ pub(crate) async fn create(writing: &mut Writing, key: &ApiKey) -> Result<(), Er
     if counts.iter().any(|(count,)| *count >= API_KEYS_MAX) {
         return Err(Error::FullOf("API keys of this tenant"));
     }
+    let all = writing.fetch::<(i64,)>("SELECT COUNT(*) FROM api_keys", &[]).await?;
+    if all.iter().any(|(count,)| *count >= ALL_API_KEYS_MAX) {
+        return Err(Error::FullOf("API keys"));
+    }
+    insert(writing, key).await
+}
+
+pub(crate) async fn all(writing: &mut Writing) -> Result<Vec<ApiKey>, Error> {
+    writing.fetch(select!("ORDER BY id"), &[]).await?.into_iter().map(read).collect()
+}
+
+/// Adds a key, whatever there is already.
+pub(crate) async fn insert(writing: &mut Writing, key: &ApiKey) -> Result<(), Error> {
     let (digest, old) = (key.digest.to_string(), key.old.map(|(digest, _)| digest.to_string()));
     let values = [
         Value::Text(key.id.as_str()),
-        tenant,
+        Value::Text(key.tenant.as_str()),
         Value::Text(&key.name),
         Value::Text(&key.scopes),
         Value::Text(&digest),

@@ -17,10 +17,20 @@ const RANDOM_BITS: u32 = 80;
 pub enum Kind {
     Tenant,
     ApiKey,
+    Member,
     Stream,
-    /// An audit record.
+    /// An event, or an audit record.
     Event,
+    Webhook,
+    /// One event on its way to one endpoint.
+    Delivery,
     Request,
+    /// A message of a chat.
+    Message,
+    /// A ban from a chat.
+    Ban,
+    SigningKey,
+    Issuer,
 }
 
 impl Kind {
@@ -29,9 +39,16 @@ impl Kind {
         match self {
             Self::Tenant => "ten_",
             Self::ApiKey => "key_",
+            Self::Member => "mem_",
             Self::Stream => "str_",
             Self::Event => "evt_",
+            Self::Webhook => "whk_",
+            Self::Delivery => "dlv_",
             Self::Request => "req_",
+            Self::Message => "msg_",
+            Self::Ban => "ban_",
+            Self::SigningKey => "sgk_",
+            Self::Issuer => "iss_",
         }
     }
 }
@@ -51,6 +68,15 @@ impl Id {
     /// The tenant that owns what nobody else does.
     pub fn default_tenant() -> Self {
         Self::of_bits(Kind::Tenant, 0)
+    }
+
+    /// The identity that follows from a name, for rows that the configuration has: the same at every start, and older than all others.
+    pub fn of_name(kind: Kind, name: &str) -> Self {
+        let mut bits = 0_u128;
+        for byte in crate::sha256(name.as_bytes()).0.into_iter().take(10) {
+            bits = (bits << 8) | u128::from(byte);
+        }
+        Self::of_bits(kind, bits)
     }
 
     fn of_bits(kind: Kind, bits: u128) -> Self {

@@ -6,39 +6,61 @@ mod access;
 mod api_keys;
 mod audit;
 mod channels;
+mod chat;
 mod commit;
 mod copy;
 mod database;
+mod deliveries;
+mod events;
 mod id;
+mod issuers;
 mod key;
+mod leases;
+mod members;
 mod migration;
+mod outbox;
+mod queue;
+mod restored;
 mod rows;
 mod secret;
+mod sessions;
 mod streams;
 mod tenants;
+mod token_keys;
+mod webhooks;
 
 use std::sync::Arc;
 
-use media::StreamId;
+use media::{StreamId, UnixMillis};
 use messages::{MacKey, Pepper};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::database::Database;
 
-pub use access::{SIGNING_KEYS_MAX, SigningKey};
-pub use api_keys::{API_KEYS_MAX, ApiKey};
+pub use api_keys::{ALL_API_KEYS_MAX, API_KEYS_MAX, ApiKey};
 pub use audit::{Break, Checked, RECORDS_MAX, Record};
-pub use channels::{Channel, Texts};
-pub use commit::{Commit, Edit, KeptAnswer};
+pub use channels::{Channel, Pages, Texts};
+pub use chat::{BANS_MAX, Ban, Message, Saying};
+pub use commit::{ANSWERS_MAX, Commit, Edit, KeptAnswer};
 pub use copy::{check_database, copy_database};
 pub use database::Location;
+pub use deliveries::{Became, Delivery, Pending, REPLAY_MAX, Settled, Settlement, Standing};
+pub use events::{EVENTS_KEPT_MS, EVENTS_MAX, LiveEvent, Noted};
 pub use id::{ID_CHARS, Id, Kind};
+pub use issuers::{ISSUERS_MAX, Issuer};
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
+pub use leases::Lease;
+pub use members::{MEMBERS_MAX, Member, MemberState, Person};
 pub use migration::ClearKey;
+pub use outbox::{EVENTS_READ_MAX, Event, LiveState, Outbox};
+pub use restored::{Remembered, RememberedStream};
 pub use rows::Page;
-pub use secret::{API_KEY_PREFIX, ApiSecret, SecretKind, sha256};
+pub use secret::{API_KEY_PREFIX, ApiSecret, SET_UP_PREFIX, SecretKind, SetUpSecret, sha256};
+pub use sessions::{MemberEdit, NewPassword, People, SESSIONS_MAX, Session};
 pub use streams::{Stream, is_misleading};
 pub use tenants::{Belongings, DEFAULT_SLUG, Quota, SLUG_CHARS_MAX, SLUG_CHARS_MIN, TENANTS_MAX, Tenant, is_slug};
+pub use token_keys::{PublicKey, SIGNING_KEYS_MAX, SigningKey};
+pub use webhooks::{Salt, WEBHOOKS_ALL_MAX, WEBHOOKS_MAX, Webhook};
 
 /// Why a caller could not keep the keys that it was given.
 pub type KeepError = Box<dyn std::error::Error + Send + Sync>;
@@ -67,9 +89,9 @@ pub enum Error {
     /// There are [`STREAMS_MAX`] streams already.
     #[error("the catalogue is full: {STREAMS_MAX} streams")]
     Full,
-    /// There are [`SIGNING_KEYS_MAX`] keys already.
-    #[error("the catalogue has {SIGNING_KEYS_MAX} keys of viewer tokens, the most")]
-    SigningKeysFull,
+    /// The tenant has this key already.
+    #[error("this key is registered already")]
+    SigningKeyTaken,
     /// There already is a tenant of this slug.
     #[error("there is a tenant {0} already")]
     SlugTaken(String),
@@ -82,6 +104,17 @@ pub enum Error {
     /// The tenant has as many as its quota allows.
     #[error("the quota of {quota} {what} is used up")]
     Quota { what: &'static str, quota: i64 },
+    /// The person is a member of the tenant already.
+    #[error("this person is a member of the tenant already")]
+    MemberExists,
+    /// Nobody could decide any more who is a member.
+    #[error(
+        "the tenant, or the cluster, would have nobody who decides who is a member: make another owner or operator first"
+    )]
+    LastOwner,
+    /// Somebody else has this name for signing in.
+    #[error("somebody signs in with this name already: use another")]
+    NameInUse,
     /// The tenant is gone.
     #[error("the tenant is gone")]
     Gone,
@@ -91,6 +124,9 @@ pub enum Error {
     /// The same request was answered meanwhile.
     #[error("a request with this idempotency key was answered meanwhile")]
     Repeated,
+    /// Another control node holds the lease by now.
+    #[error("another control node does this now")]
+    LeaseLost,
     /// The MACs in the catalogue are of another pepper.
     #[error(
         "its stream keys are kept under another pepper, so none would be recognised: bring pepper.key from the control node that made \
@@ -110,6 +146,12 @@ pub enum Error {
     /// Keys that were in the clear could not be kept elsewhere; they are still in the database.
     #[error("stream keys are not taken out of the catalogue before they are kept elsewhere")]
     NotKept(#[source] KeepError),
+    /// The writer may not write in this chat yet.
+    #[error("you may not write in this chat until {until}")]
+    ChatBanned { until: UnixMillis },
+    /// The chat is slow, and the writer's last message is not old enough.
+    #[error("this chat takes your next message in {} s", wait_ms.div_ceil(1_000))]
+    ChatSlow { wait_ms: u64 },
     /// A file is no sound database.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -129,6 +171,10 @@ pub struct Catalogue {
     database: Database,
     /// Key of the chain of audit records.
     audit_key: MacKey,
+    /// What secrets of webhooks follow from.
+    webhook_key: MacKey,
+    /// Counts changes that were made through this and its clones.
+    written: Arc<watch::Sender<u64>>,
     /// Held by the one that writes: writers in this process wait here, and not for the database's lock.
     writing: Arc<Mutex<()>>,
 }
@@ -161,7 +207,18 @@ impl Catalogue {
     ) -> Result<Self, Error> {
         let database = Database::open(location).await?;
         migration::run(&database, pepper, keep).await?;
-        Ok(Self { database, audit_key: audit::key_of(pepper), writing: Arc::default() })
+        Ok(Self {
+            database,
+            audit_key: audit::key_of(pepper),
+            webhook_key: pepper.key_for(webhooks::KEY_LABEL),
+            written: Arc::default(),
+            writing: Arc::default(),
+        })
+    }
+
+    /// Hears of each change that this process makes. What other processes change has to be looked for.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
     }
 
     /// Writes SQLite's journal back into the one file, and closes the connections.

@@ -10,8 +10,8 @@ use messages::Pepper;
 use sqlx::SqliteConnection;
 use sqlx::migrate::Migrator;
 
+use crate::channels::insert;
 use crate::database::{Database, Value, Writing};
-use crate::streams::insert;
 use crate::{Error, KeepError, Stream, StreamKey, channels};
 
 /// The migration that makes room for MACs.

@@ -72,6 +72,50 @@ impl fmt::Debug for ApiSecret {
     }
 }
 
+/// What a set-up link ends in.
+pub const SET_UP_PREFIX: &str = "sci_";
+
+/// The secret of a set-up link, by which somebody becomes a member. `Debug` prints `…`; dropping wipes it from memory.
+#[derive(Clone)]
+pub struct SetUpSecret(Zeroizing<String>);
+
+impl SetUpSecret {
+    /// Draws a secret.
+    pub fn draw() -> Self {
+        let bytes: Zeroizing<[u8; RANDOM_CHARS]> = Zeroizing::new(std::array::from_fn(|_| rand::random()));
+        let mut text = Zeroizing::new(String::with_capacity(SET_UP_PREFIX.len() + RANDOM_CHARS + CHECK_CHARS));
+        text.push_str(SET_UP_PREFIX);
+        text.extend(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])));
+        let check = check_of(&text);
+        text.push_str(&check);
+        Self(text)
+    }
+
+    /// Reads a secret; `None` when it has another form, or was mistyped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(SET_UP_PREFIX)?;
+        let is_one = rest.len() == RANDOM_CHARS + CHECK_CHARS && rest.bytes().all(|byte| ALPHABET.contains(&byte));
+        let (body, check) = text.split_at_checked(text.len().checked_sub(CHECK_CHARS)?)?;
+        (is_one && check_of(body) == check).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The secret in clear text, which `Debug` hides.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is kept of it.
+    pub fn digest(&self) -> Digest {
+        sha256(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for SetUpSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {
     let found = digest::digest(&digest::SHA256, bytes);
@@ -147,6 +191,21 @@ mod tests {
         }
         for other in ["", "sc_", "sc__", "sc_é", secret.expose().get(..80).unwrap()] {
             assert!(ApiSecret::parse(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn secret_of_a_link_is_read_back_and_a_mistyped_one_is_none() {
+        let secret = SetUpSecret::draw();
+        assert_eq!(SetUpSecret::parse(secret.expose()).unwrap().digest(), secret.digest());
+        assert_ne!(SetUpSecret::draw().digest(), secret.digest());
+        assert_eq!(format!("{secret:?}"), "…");
+        assert_eq!(SecretKind::of(secret.expose()), SecretKind::SetUpLink);
+        let length = secret.expose().len();
+        for other in
+            ["", "sci_", "sci_é", &secret.expose()[..length - 1], &format!("{}0", &secret.expose()[..length - 1])]
+        {
+            assert!(SetUpSecret::parse(other).is_none() || other == secret.expose(), "{other}");
         }
     }
 

@@ -6,13 +6,20 @@ use media::{StreamId, UnixMillis};
 use messages::{MacKey, Pepper};
 use tokio::task::JoinError;
 
-use crate::access::{self, SigningKey};
+use crate::access;
 use crate::audit::Record;
+use crate::channels::{give_to_owner, insert};
 use crate::commit::{self, Commit, Edit};
 use crate::database::{Value, Writing};
+use crate::deliveries::{self, Settlement};
+use crate::events::{self, LiveEvent, Noted, StreamRow};
 use crate::id::Id;
+use crate::leases::{self, Hold, Lease};
 use crate::rows::{ensure_room, key_taken};
-use crate::{Catalogue, Error, KeptKey, StreamKey, api_keys, channels};
+use crate::{
+    Catalogue, Error, Issuer, KeptKey, Pages, Remembered, Saying, SigningKey, StreamKey, api_keys, channels, chat,
+    issuers, restored, sessions, token_keys,
+};
 
 /// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +40,29 @@ pub(crate) enum Change {
     MarkRestored,
     SetVisibility(StreamId, String),
     AddSigningKey(SigningKey),
+    AddIssuer(Issuer),
+    RemoveSigningKey(SigningKey),
+    RemoveIssuer(Issuer),
     ForgetRestore,
+    /// What a catalogue from a backup takes from the metadata log.
+    Remember(Box<Remembered>),
     Commit(Box<Commit>),
     /// An API key was used.
     Used(Id, UnixMillis),
+    /// When a session was seen.
+    Seen(String, UnixMillis),
+    SetPages(StreamId, Box<Pages>),
+    Say(Box<Saying>),
     /// Streams get identities that they lack.
     GiveIds,
+    Hold(Hold),
+    /// What the holder of a lease has learnt of deliveries.
+    Settle((&'static str, String), Settlement),
+    /// What the holder of a lease has heard of streams.
+    Live((&'static str, String), Vec<LiveEvent>),
+    Note(Vec<Noted>),
+    /// Old events go.
+    Prune,
 }
 
 impl Catalogue {
@@ -98,6 +122,70 @@ impl Catalogue {
         self.change(Change::Used(id.clone(), at)).await
     }
 
+    /// Notes when a session was seen.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn session_seen(&self, id: &str, at: UnixMillis) -> Result<(), Error> {
+        self.change(Change::Seen(id.to_owned(), at)).await
+    }
+
+    /// Takes a lease from whom it was seen with; `None`: from nobody.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when it is another's by now, or its holder is still there.
+    pub async fn take_lease(&self, name: &'static str, holder: &str, seen: Option<Lease>) -> Result<(), Error> {
+        self.change(Change::Hold(Hold::Take { name, holder: holder.to_owned(), seen })).await
+    }
+
+    /// Says that the holder of a lease is there.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when it is another's.
+    pub async fn beat_lease(&self, name: &'static str, holder: &str) -> Result<(), Error> {
+        self.change(Change::Hold(Hold::Beat { name, holder: holder.to_owned() })).await
+    }
+
+    /// Gives a lease back.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when it is another's.
+    pub async fn release_lease(&self, name: &'static str, holder: &str) -> Result<(), Error> {
+        self.change(Change::Hold(Hold::Release { name, holder: holder.to_owned() })).await
+    }
+
+    /// Writes what became of deliveries and endpoints, for the holder of a lease.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when the lease is another's; then nothing is written.
+    pub async fn settle(&self, lease: &'static str, holder: &str, settlement: Settlement) -> Result<(), Error> {
+        self.change(Change::Settle((lease, holder.to_owned()), settlement)).await
+    }
+
+    /// Writes what happened to streams beyond the catalogue, for the holder of a lease.
+    ///
+    /// # Errors
+    /// As [`Catalogue::settle`].
+    pub async fn live(&self, lease: &'static str, holder: &str, events: Vec<LiveEvent>) -> Result<(), Error> {
+        self.change(Change::Live((lease, holder.to_owned()), events)).await
+    }
+
+    /// Writes those of these states that no event has yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_states(&self, states: Vec<Noted>) -> Result<(), Error> {
+        if states.is_empty() { Ok(()) } else { self.change(Change::Note(states)).await }
+    }
+
+    /// Forgets events that are older than [`crate::EVENTS_KEPT_MS`], and what hangs on them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prune_events(&self) -> Result<(), Error> {
+        self.change(Change::Prune).await
+    }
+
     pub(crate) async fn give_ids(&self) -> Result<(), Error> {
         self.change(Change::GiveIds).await
     }
@@ -110,23 +198,46 @@ impl Catalogue {
         self.change(Change::SetVisibility(name.clone(), visibility.to_owned())).await
     }
 
+    /// Sets what a stream says of pages, visibility apart.
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    pub async fn set_pages(&self, name: &StreamId, pages: &Pages) -> Result<(), Error> {
+        self.change(Change::SetPages(name.clone(), Box::new(pages.clone()))).await
+    }
+
+    pub(crate) async fn say_in_turn(&self, saying: Saying) -> Result<(), Error> {
+        self.change(Change::Say(Box::new(saying))).await
+    }
+
     /// Adds a key that signs viewer tokens; one that is there stays as it is.
     ///
     /// # Errors
     /// When there are too many.
     pub async fn add_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
-        self.change(Change::AddSigningKey(*key)).await
+        self.change(Change::AddSigningKey(key.clone())).await
+    }
+
+    /// Adds an issuer.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub async fn add_issuer(&self, issuer: &Issuer) -> Result<(), Error> {
+        self.change(Change::AddIssuer(issuer.clone())).await
     }
 
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
     pub(crate) async fn change(&self, change: Change) -> Result<(), Error> {
         let (database, writing) = (self.database.clone(), Arc::clone(&self.writing));
         let audit_key = self.audit_key.clone();
+        let written = Arc::clone(&self.written);
         let task = tokio::spawn(async move {
             let _alone = writing.lock().await;
             let mut transaction = database.write().await?;
             apply(&mut transaction, &audit_key, change).await?;
-            transaction.commit().await
+            transaction.commit().await?;
+            written.send_modify(|changes| *changes = changes.wrapping_add(1));
+            Ok(())
         });
         match task.await.map_err(JoinError::try_into_panic) {
             Ok(done) => done,
@@ -192,6 +303,30 @@ impl Catalogue {
         self.change(Change::MarkRestored).await
     }
 
+    /// Takes what the metadata log says of what is here.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is taken.
+    pub async fn remember(&self, remembered: Remembered) -> Result<(), Error> {
+        self.change(Change::Remember(Box::new(remembered))).await
+    }
+
+    /// Removes a key that the metadata log does not have any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remove_signing_key(&self, key: SigningKey) -> Result<(), Error> {
+        self.change(Change::RemoveSigningKey(key)).await
+    }
+
+    /// Removes an issuer that the metadata log does not have any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remove_issuer(&self, issuer: Issuer) -> Result<(), Error> {
+        self.change(Change::RemoveIssuer(issuer)).await
+    }
+
     /// Notes that nothing is missing any more.
     ///
     /// # Errors
@@ -220,37 +355,85 @@ async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Res
             if let Some(visibility) = visibility {
                 access::set_visibility(writing, &name, &visibility).await?;
             }
-            return Ok(());
+            return StreamRow::created(writing, &name).await;
         }
         Change::SetKey(name, key) => {
             let mac = key.to_text();
             let values = [Value::Text(name.as_str()), Value::Text(&mac), Value::Text(&key.hint)];
             let update = "UPDATE streams SET key_mac = $2, key_hint = $3, version = version + 1 WHERE name = $1";
             let changed = writing.execute(update, &values).await.map_err(|error| key_taken(error, &name))?;
+            StreamRow::changed(writing, &name, "stream.key_rotated").await?;
             (name, changed)
         }
         Change::Delete(name) => {
+            let row = StreamRow::find(writing, &name).await?;
             let changed = writing.execute("DELETE FROM streams WHERE name = $1", &[Value::Text(name.as_str())]).await?;
+            chat::forget(writing, Value::Text(name.as_str())).await?;
             access::forget_visibility(writing, Value::Text(name.as_str())).await?;
+            if let Some(row) = row {
+                row.deleted(writing).await?;
+            }
             (name, changed)
         }
         Change::MarkRestored => {
             let mark = "INSERT INTO settings (name, value) VALUES ('restored', 'yes') ON CONFLICT (name) DO NOTHING";
             writing.execute(mark, &[]).await?;
-            return Ok(());
+            // What ended after the backup stays ended: people sign in again, and links are made again.
+            writing.execute("DELETE FROM sessions", &[]).await?;
+            writing.execute("UPDATE members SET invite = NULL, invite_until = NULL", &[]).await?;
+            return events::step_over_restore(writing).await;
         }
         Change::SetVisibility(name, visibility) => {
             let changed = access::set_visibility(writing, &name, &visibility).await?;
+            // It stands in the stream's row of the API.
+            let newer = "UPDATE streams SET version = version + 1 WHERE name = $1";
+            writing.execute(newer, &[Value::Text(name.as_str())]).await?;
+            StreamRow::changed(writing, &name, "stream.updated").await?;
             (name, changed)
         }
-        Change::AddSigningKey(key) => return access::add_signing_key(writing, &key).await,
+        Change::SetPages(name, pages) => {
+            let changed = channels::set_pages(writing, &name, &pages).await?;
+            StreamRow::changed(writing, &name, "stream.updated").await?;
+            (name, changed)
+        }
+        Change::AddSigningKey(key) => {
+            return match token_keys::create(writing, &key).await {
+                Err(Error::SigningKeyTaken) => Ok(()),
+                done => done,
+            };
+        }
+        Change::AddIssuer(issuer) => return issuers::create(writing, &issuer).await,
+        Change::RemoveSigningKey(key) => return token_keys::delete(writing, &key).await,
+        Change::RemoveIssuer(issuer) => return issuers::delete(writing, &issuer).await,
         Change::ForgetRestore => {
             writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;
             return Ok(());
         }
+        Change::Remember(remembered) => return restored::remember(writing, *remembered).await,
         Change::Commit(commit) => return commit::apply(writing, audit_key, *commit).await,
         Change::Used(id, at) => return api_keys::used(writing, &id, at).await,
+        Change::Seen(id, at) => return sessions::seen(writing, &id, at).await,
+        Change::Say(saying) => return chat::say(writing, &saying).await,
         Change::GiveIds => return channels::give_ids(writing).await,
+        Change::Hold(hold) => return leases::hold(writing, hold).await,
+        Change::Settle((lease, holder), settlement) => {
+            leases::ensure_held(writing, lease, &holder).await?;
+            return deliveries::settle(writing, &settlement).await;
+        }
+        Change::Live((lease, holder), happened) => {
+            leases::ensure_held(writing, lease, &holder).await?;
+            for event in &happened {
+                events::live(writing, event).await?;
+            }
+            return Ok(());
+        }
+        Change::Note(states) => {
+            for noted in &states {
+                events::note(writing, noted).await?;
+            }
+            return Ok(());
+        }
+        Change::Prune => return events::prune(writing).await,
     };
     if changed == 0 { Err(Error::NoStream(name)) } else { Ok(()) }
 }
@@ -264,21 +447,8 @@ async fn create(writing: &mut Writing, stream: Stream) -> Result<(), Error> {
     }
     ensure_room(writing).await?;
     insert(writing, &stream).await.map_err(|error| key_taken(error, &stream.name))?;
-    // A name that begins with the slug of a tenant is that tenant's, whoever makes it.
-    if let Some((slug, _)) = stream.name.as_str().split_once('.') {
-        let owner =
-            "UPDATE streams SET tenant = COALESCE((SELECT id FROM tenants WHERE slug = $2), tenant) WHERE name = $1";
-        writing.execute(owner, &[Value::Text(stream.name.as_str()), Value::Text(slug)]).await?;
-    }
+    give_to_owner(writing, &stream.name).await?;
     channels::give_ids(writing).await
-}
-
-pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(), sqlx::Error> {
-    let mac = stream.key.to_text();
-    let (name, hint) = (Value::Text(stream.name.as_str()), Value::Text(&stream.key.hint));
-    let values = [name, Value::Text(&mac), hint, Value::Number(stream.created_at.0)];
-    let insert = "INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)";
-    writing.execute(insert, &values).await.map(drop)
 }
 
 fn read((name, mac, hint, created_at): Row) -> Result<Stream, Error> {

@@ -5,7 +5,7 @@ use media::UnixMillis;
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
 use crate::rows::{Page, one};
-use crate::{Catalogue, Error};
+use crate::{Catalogue, Error, chat, events, members};
 
 /// Most tenants of a catalogue: as many rows as the metadata log has room for.
 pub const TENANTS_MAX: i64 = 10_000;
@@ -105,6 +105,14 @@ impl Catalogue {
         rows.into_iter().map(read).collect()
     }
 
+    /// All tenants.
+    ///
+    /// # Errors
+    /// As [`Catalogue::find_tenant`].
+    pub async fn all_tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.database.fetch(select!("ORDER BY id"), &[]).await?.into_iter().map(read).collect()
+    }
+
     /// What would go with a tenant.
     ///
     /// # Errors
@@ -136,10 +144,19 @@ pub(crate) async fn create(writing: &mut Writing, tenant: &Tenant) -> Result<(),
     if counts.iter().any(|(count,)| *count >= TENANTS_MAX) {
         return Err(Error::FullOf("tenants"));
     }
+    insert(writing, tenant).await
+}
+
+pub(crate) async fn all(writing: &mut Writing) -> Result<Vec<Tenant>, Error> {
+    writing.fetch(select!("ORDER BY id"), &[]).await?.into_iter().map(read).collect()
+}
+
+/// Adds a tenant, whatever there is already.
+pub(crate) async fn insert(writing: &mut Writing, tenant: &Tenant) -> Result<(), Error> {
     let quota = &tenant.quota;
     let values = [
         Value::Text(tenant.id.as_str()),
-        slug,
+        Value::Text(&tenant.slug),
         Value::Text(&tenant.name),
         Value::Text(state(tenant)),
         Value::MaybeNumber(quota.streams),
@@ -180,12 +197,28 @@ pub(crate) async fn delete(writing: &mut Writing, tenant: &Tenant) -> Result<(),
     let id = Value::Text(tenant.id.as_str());
     let version = Value::Number(tenant.version);
     one(writing.execute("DELETE FROM tenants WHERE id = $1 AND version = $2", &[id, version]).await?)?;
+    delete_belongings(writing, &tenant.id).await
+}
+
+async fn delete_belongings(writing: &mut Writing, tenant: &Id) -> Result<(), Error> {
+    let id = Value::Text(tenant.as_str());
     let hidden = "DELETE FROM stream_visibility WHERE name IN (SELECT name FROM streams WHERE tenant = $1)";
     writing.execute(hidden, &[id]).await?;
+    chat::forget_all(writing, id).await?;
     writing.execute("DELETE FROM streams WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM api_keys WHERE tenant = $1", &[id]).await?;
+    writing.execute("DELETE FROM token_keys WHERE tenant = $1", &[id]).await?;
+    writing.execute("DELETE FROM issuers WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM idempotency_keys WHERE tenant = $1", &[id]).await?;
-    Ok(())
+    writing.execute("DELETE FROM members WHERE tenant = $1", &[id]).await?;
+    members::forget_strangers(writing).await?;
+    events::forget_tenant(writing, id).await
+}
+
+/// Deletes a tenant in whatever version it is, with all that it has.
+pub(crate) async fn remove(writing: &mut Writing, tenant: &Id) -> Result<(), Error> {
+    writing.execute("DELETE FROM tenants WHERE id = $1", &[Value::Text(tenant.as_str())]).await?;
+    delete_belongings(writing, tenant).await
 }
 
 /// The quota of a tenant that is there.

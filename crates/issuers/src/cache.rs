@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::decide::{self, KeyProblem, Verified};
 use crate::fingerprint::Fingerprint;
 use crate::freshness::{Bounds, Freshness, Input, Output};
+use crate::identity::{self, Identity};
 use crate::jwks::{KeySet, SET_BYTES_MAX};
 use crate::refusal::Refusal;
 use crate::settings::{Settings, Use};
@@ -44,6 +45,17 @@ struct Report {
     issuer_max_age_s: Option<u64>,
     /// By how much this node's clock is ahead of the issuer's, in milliseconds.
     clock_off_ms: Option<i64>,
+}
+
+/// The keys of an issuer, for whoever hands them on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PublicKeys {
+    /// Those that count.
+    Now(Vec<serde_json::Value>),
+    /// It has not answered since the start.
+    NotYet,
+    /// It has not answered for longer than keys count.
+    TooOld,
 }
 
 /// One issuer.
@@ -111,18 +123,36 @@ impl Cache {
     pub(crate) async fn check(self: &Arc<Self>, token: &Token<'_>, wanted: Use) -> Result<Verified, Refusal> {
         let clock_off_ms = self.state().1.clock_off_ms;
         decide::claims(&self.settings, token, self.clock.wall(), clock_off_ms)?;
+        let key = self.signer(token).await?;
+        decide::rights(&self.settings, &token.claims, wanted, key)
+    }
+
+    /// The same of an ID token for this client, in answer to the question with this nonce.
+    pub(crate) async fn check_id_token(
+        self: &Arc<Self>,
+        token: &Token<'_>,
+        client_id: &str,
+        nonce: &str,
+    ) -> Result<Identity, Refusal> {
+        let clock_off_ms = self.state().1.clock_off_ms;
+        decide::id_claims(&self.settings, token, (client_id, nonce), self.clock.wall(), clock_off_ms)?;
+        self.signer(token).await?;
+        identity::identity(&self.settings, &token.claims, decide::role(&self.settings, &token.claims))
+    }
+
+    /// The key that signed a token.
+    async fn signer(self: &Arc<Self>, token: &Token<'_>) -> Result<Fingerprint, Refusal> {
         // Cloned: whoever holds the lock of the state waits for those who read the keys.
         let snapshot = self.keys.borrow().clone();
-        let key = match self.key_now(token, &snapshot) {
-            Ok(key) => key,
-            Err(KeyProblem::Refuse(refusal)) => return Err(refusal),
+        match self.key_now(token, &snapshot) {
+            Ok(key) => Ok(key),
+            Err(KeyProblem::Refuse(refusal)) => Err(refusal),
             Err(KeyProblem::Ask(_)) => {
                 let _place = self.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
                 let waited = tokio::time::timeout(self.bounds.wait_max, self.key_soon(token)).await;
-                waited.unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())))?
+                waited.unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())))
             }
-        };
-        decide::rights(&self.settings, &token.claims, wanted, key)
+        }
     }
 
     /// The key that signed the token, if it is among those that count now.
@@ -285,6 +315,17 @@ impl Cache {
         self.keys.borrow().keys.has(key)
     }
 
+    /// The keys as they are handed on.
+    pub(crate) fn public(&self, keys_max: usize) -> PublicKeys {
+        let counts = self.state().0.counts(self.clock.elapsed());
+        let keys = &self.keys.borrow().keys;
+        match counts {
+            true => PublicKeys::Now(keys.public(keys_max)),
+            false if keys.len() == 0 => PublicKeys::NotYet,
+            false => PublicKeys::TooOld,
+        }
+    }
+
     /// What `/status` shows.
     pub(crate) fn status(&self) -> serde_json::Value {
         let Now { elapsed, .. } = self.clock.now();
@@ -304,6 +345,7 @@ impl Cache {
             "issuer_max_age_s": report.issuer_max_age_s,
             "stale_since_at": freshness.stale_since_at(),
             "failure": report.failure,
+            "failure_told": report.failure_told,
             "clock_off_ms": report.clock_off_ms,
         })
     }

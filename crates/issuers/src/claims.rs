@@ -18,6 +18,7 @@ const OTHER_KINDS: [&str; 4] = ["ID", "Refresh", "Offline", "Logout"];
 /// What a token says. Nothing of it is true before its signature is checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Claims {
+    /// Empty where a token names none, as those of registered keys may: see [`Claims::issuer`].
     pub(crate) issuer: String,
     pub(crate) audiences: Vec<String>,
     /// The client that the token was issued to.
@@ -35,7 +36,7 @@ impl Claims {
             json::object(json).ok_or(Refusal::Malformed("its claims are no JSON object, or have a member twice"))?;
         let expires_at = time(&all, "exp")?.ok_or(Refusal::Claim { name: "exp", problem: "is missing" })?;
         Ok(Self {
-            issuer: text(&all, "iss")?.ok_or(Refusal::Claim { name: "iss", problem: "is missing" })?,
+            issuer: text(&all, "iss")?.unwrap_or_default(),
             audiences: audiences(&all)?,
             authorized_party: text(&all, "azp")?,
             subject: text(&all, "sub")?,
@@ -44,6 +45,24 @@ impl Claims {
             issued_at: time(&all, "iat")?,
             all,
         })
+    }
+
+    /// The issuer, where a token has to name one.
+    pub(crate) fn issuer(&self) -> Result<&str, Refusal> {
+        if self.issuer.is_empty() {
+            return Err(Refusal::Claim { name: "iss", problem: "is missing" });
+        }
+        Ok(&self.issuer)
+    }
+
+    /// A time by its name.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<UnixMillis>, Refusal> {
+        time(&self.all, name)
+    }
+
+    /// A text by its name.
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, Refusal> {
+        text(&self.all, name)
     }
 
     /// A claim by its name, or by dots that lead into objects.
@@ -139,11 +158,12 @@ mod tests {
             r#""iss": "a", "azp": ["b"]"#,
             r#""iss": "a", "aud": [1]"#,
             r#""iss": "a", "aud": {}"#,
-            r#""sub": "a""#,
         ] {
             let said = parse(&format!(r#"{{"exp": 1, {wrong}}}"#));
             assert!(matches!(said, Err(Refusal::Claim { .. })), "{wrong}: {said:?}");
         }
+        let nobodys = parse(r#"{"sub": "a", "exp": 1}"#).unwrap();
+        assert!(matches!(nobodys.issuer(), Err(Refusal::Claim { name: "iss", .. })));
         assert_eq!(parse(r#"{"iss": "a", "exp": 1, "aud": "b"}"#).unwrap().audiences, ["b"]);
         assert_eq!(parse(r#"{"iss": "a", "exp": 1, "aud": ["b", "c"]}"#).unwrap().audiences, ["b", "c"]);
     }

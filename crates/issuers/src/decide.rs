@@ -6,7 +6,8 @@ use media::{StreamId, UnixMillis};
 use serde_json::Value;
 
 use crate::claims::Claims;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Signer};
+use crate::identity;
 use crate::jwks::{Candidates, Key, KeySet};
 use crate::refusal::Refusal;
 use crate::settings::{Role, Rule, Settings, Use};
@@ -60,6 +61,8 @@ pub struct Verified {
     pub ends_at: UnixMillis,
     /// The key that it is signed with.
     pub key: Fingerprint,
+    /// Issuer, settings and key of what the metadata log said; `None` of an issuer that this node asks itself.
+    pub signer: Option<Signer>,
 }
 
 /// Why no key has verified a signature.
@@ -82,13 +85,38 @@ pub(crate) fn claims(
     if !settings.algorithms.contains(&token.algorithm) {
         return Err(Refusal::algorithm(token.algorithm.name(), &settings.algorithms));
     }
-    let Claims { audiences, authorized_party, expires_at, not_before, issued_at, .. } = &token.claims;
+    let Claims { audiences, authorized_party, .. } = &token.claims;
     if !is_for(settings, &token.claims) {
         return Err(Refusal::audience(audiences, authorized_party.as_deref(), &settings.audiences));
     }
     if token.claims.is_of_another_kind() {
         return Err(Refusal::Kind);
     }
+    times(settings, &token.claims, now, clock_off_ms)
+}
+
+/// The same of an ID token, which is for one client, and answers one question.
+pub(crate) fn id_claims(
+    settings: &Settings,
+    token: &Token<'_>,
+    (client_id, nonce): (&str, &str),
+    now: UnixMillis,
+    clock_off_ms: Option<i64>,
+) -> Result<(), Refusal> {
+    if !settings.algorithms.contains(&token.algorithm) {
+        return Err(Refusal::algorithm(token.algorithm.name(), &settings.algorithms));
+    }
+    identity::check_id_token(client_id, &token.claims, nonce)?;
+    times(settings, &token.claims, now, clock_off_ms)
+}
+
+/// The role that the first rule gives which matches.
+pub(crate) fn role(settings: &Settings, claims: &Claims) -> Option<Role> {
+    settings.rules.iter().find(|rule| matches(rule, claims)).map(|rule| rule.role)
+}
+
+fn times(settings: &Settings, claims: &Claims, now: UnixMillis, clock_off_ms: Option<i64>) -> Result<(), Refusal> {
+    let Claims { expires_at, not_before, issued_at, .. } = claims;
     let leeway = Duration::from_secs(settings.leeway_s);
     let clock = || match clock_off_ms {
         Some(off) if off.unsigned_abs() > u64::try_from(leeway.as_millis()).unwrap_or(u64::MAX) => {
@@ -160,6 +188,7 @@ pub(crate) fn rights(settings: &Settings, claims: &Claims, wanted: Use, key: Fin
         streams,
         ends_at: claims.expires_at.plus(Duration::from_secs(settings.leeway_s)),
         key,
+        signer: None,
     })
 }
 
@@ -180,7 +209,7 @@ fn matches(rule: &Rule, claims: &Claims) -> bool {
 }
 
 /// Names that no stream can have are left out.
-fn streams(claim: Option<&Value>) -> Streams {
+pub(crate) fn streams(claim: Option<&Value>) -> Streams {
     let names: Vec<&str> = match claim {
         Some(Value::String(name)) => vec![name],
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),

@@ -20,6 +20,10 @@ pub(crate) const TRIES_MAX: usize = 4;
 /// Lengths of RSA moduli in bytes: 2,048 to 8,192 bits.
 const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
+/// Members of a key that are handed on, and those that nobody may hand on.
+const PUBLIC: [&str; 9] = ["kty", "crv", "x", "y", "n", "e", "alg", "use", "kid"];
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 /// Why a key of a set is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PassedOver {
@@ -59,6 +63,8 @@ pub(crate) struct Key {
     /// Length of its signatures.
     pub(crate) signature_bytes: usize,
     pub(crate) verifying: DecodingKey,
+    /// Its public members, as it is handed on.
+    pub(crate) public: Value,
 }
 
 impl std::fmt::Debug for Key {
@@ -108,6 +114,15 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// The keys as they are handed on, at most as many.
+    pub(crate) fn public(&self, keys_max: usize) -> Vec<Value> {
+        self.keys.iter().take(keys_max).map(|key| key.public.clone()).collect()
+    }
+
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = &Fingerprint> {
+        self.keys.iter().map(|key| &key.fingerprint)
+    }
+
     pub(crate) fn has(&self, fingerprint: &Fingerprint) -> bool {
         self.keys.iter().any(|key| key.fingerprint == *fingerprint)
     }
@@ -144,6 +159,25 @@ impl KeySet {
 }
 
 impl Key {
+    /// A key that somebody has registered: a JWK without private members, for one algorithm.
+    pub(crate) fn registered(jwk: &Value) -> Result<(Self, Algorithm), &'static str> {
+        if PRIVATE.iter().any(|name| jwk.get(*name).is_some()) {
+            return Err(
+                "this key has private members: register the public key alone, and treat this one as known to others",
+            );
+        }
+        let key = Self::read(jwk).map_err(
+            |_| "this is no public key (JWK) of RSA from 2,048 bits, P-256, P-384 or Ed25519, for signatures",
+        )?;
+        match key.algorithms.as_slice() {
+            [one] => {
+                let one = *one;
+                Ok((key, one))
+            }
+            _ => Err("say which algorithm the key is for: an RSA key needs alg"),
+        }
+    }
+
     fn can(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
@@ -205,7 +239,9 @@ impl Key {
             }
         };
         let key_id = text("kid").map(str::to_owned);
-        Ok(Self { key_id, algorithms, fingerprint: Fingerprint::of(&material), signature_bytes, verifying })
+        let members = PUBLIC.iter().filter_map(|name| Some(((*name).to_owned(), key.get(*name)?.clone())));
+        let public = Value::Object(members.collect());
+        Ok(Self { key_id, algorithms, fingerprint: Fingerprint::of(&material), signature_bytes, verifying, public })
     }
 }
 

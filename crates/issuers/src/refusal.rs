@@ -28,6 +28,9 @@ pub enum Refusal {
     Claim { name: &'static str, problem: &'static str },
     #[error("The token is an ID token or a refresh token: send an access token.")]
     Kind,
+    /// Nobody here knows any issuer.
+    #[error("No issuer and no key is registered here that could have signed this token.")]
+    NoIssuer,
     #[error("The token comes from issuer {got}, and expected is {expected}.")]
     Issuer { got: String, expected: String },
     #[error("The token is for {got}, and expected is {expected} as aud or azp.")]
@@ -70,7 +73,7 @@ impl Refusal {
             Self::Algorithm { .. } => "token_algorithm",
             Self::Claim { .. } => "token_claim",
             Self::Kind => "token_kind",
-            Self::Issuer { .. } => "token_issuer",
+            Self::NoIssuer | Self::Issuer { .. } => "token_issuer",
             Self::Audience { .. } => "token_audience",
             Self::Expired { .. } => "token_expired",
             Self::NotYet { .. } => "token_not_yet",
@@ -86,6 +89,20 @@ impl Refusal {
     /// Whether the same token may be taken a moment later.
     pub const fn may_pass_later(&self) -> bool {
         matches!(self, Self::KeysAway(_) | Self::Busy | Self::NotYet { .. })
+    }
+
+    /// Whether it says only that the token is another issuer's, or signed by another key.
+    pub(crate) const fn is_vague(&self) -> bool {
+        matches!(
+            self,
+            Self::NoIssuer | Self::Issuer { .. } | Self::Audience { .. } | Self::NoKey | Self::Algorithm { .. }
+        )
+    }
+
+    pub(crate) fn issuer<'u>(got: &str, expected: impl IntoIterator<Item = &'u str>) -> Self {
+        let urls: Vec<_> = expected.into_iter().map(shown).collect();
+        let expected = if urls.is_empty() { "none".to_owned() } else { urls.join(" or ") };
+        Self::Issuer { got: shown(got), expected }
     }
 
     pub(crate) fn algorithm(got: &str, expected: &[Algorithm]) -> Self {

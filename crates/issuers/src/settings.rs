@@ -3,9 +3,10 @@
 use anyhow::ensure;
 use outbound::{Policy, Target};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
+use crate::sign_in::SignIn;
 
 /// Most issuers of a cluster: each has its keys in memory.
 pub const ISSUERS_MAX: usize = 32;
@@ -17,7 +18,7 @@ const LEEWAY_S_MAX: u64 = 60;
 const TEXT_BYTES_MAX: usize = 512;
 
 /// An issuer of tokens (`[[issuers]]`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// What its tokens have as `iss`, exactly: with or without the slash at the end.
@@ -32,17 +33,20 @@ pub struct Settings {
     /// By how much clocks may differ, in seconds, at most 60. Default: 30.
     #[serde(default = "default_leeway_s")]
     pub leeway_s: u64,
-    /// What its tokens are good for.
+    /// What its tokens are good for; nothing, where it only signs people in.
     pub uses: Vec<Use>,
     /// Which role a token gives. The first rule that matches counts; a token that none matches is refused.
     pub rules: Vec<Rule>,
     /// The claim that names the streams which a token may publish: a text or a list of texts. `["*"]` means all. Default: `streams`.
     #[serde(default = "default_streams_claim")]
     pub streams_claim: String,
+    /// How people sign in with it. Default: not at all. Only control's configuration has it, so no document says it.
+    #[serde(default, skip_serializing)]
+    pub sign_in: Option<SignIn>,
 }
 
 /// What a token can be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Use {
     /// Requests to the API.
@@ -54,7 +58,7 @@ pub enum Use {
 }
 
 /// Who somebody is to a tenant. Each role may do what the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Viewer,
@@ -77,7 +81,7 @@ impl Role {
 }
 
 /// A claim that gives a role.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Name of the claim; dots lead into objects, as in `realm_access.roles`.
@@ -113,7 +117,8 @@ impl Settings {
             "{issuer}: audiences is empty, so that tokens for other programs would count here"
         );
         ensure!(!self.algorithms.is_empty(), "{issuer}: algorithms is empty");
-        ensure!(!self.uses.is_empty(), "{issuer}: uses is empty: give api, publish or view");
+        let has_use = !self.uses.is_empty() || self.sign_in.is_some();
+        ensure!(has_use, "{issuer}: uses is empty: give api, publish or view, or say how people sign in");
         ensure!(!self.rules.is_empty(), "{issuer}: rules is empty, so that every token would be refused");
         ensure!(self.leeway_s <= LEEWAY_S_MAX, "{issuer}: leeway_s = {} is more than {LEEWAY_S_MAX}", self.leeway_s);
         ensure!(
@@ -125,6 +130,9 @@ impl Settings {
         let rules = self.rules.iter().flat_map(|rule| [("rules.claim", &rule.claim), ("rules.equals", &rule.equals)]);
         for (field, text) in texts.chain(rules) {
             ensure!((1..=TEXT_BYTES_MAX).contains(&text.len()), "{issuer}: {field}: 1 to {TEXT_BYTES_MAX} bytes");
+        }
+        if let Some(sign_in) = &self.sign_in {
+            sign_in.check(policy).map_err(|error| anyhow::anyhow!("{issuer}: {error}"))?;
         }
         Target::parse(&self.jwks_url, policy).map_err(|refused| anyhow::anyhow!("{issuer}: jwks_url: {refused}"))
     }
@@ -145,6 +153,7 @@ pub(crate) mod tests {
             uses: vec![Use::Publish],
             rules: vec![Rule { claim: "role".to_owned(), equals: "streamer".to_owned(), role: Role::Producer }],
             streams_claim: default_streams_claim(),
+            sign_in: None,
         }
     }
 

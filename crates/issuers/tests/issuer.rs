@@ -40,6 +40,7 @@ fn settings(issuer: &Issuer) -> Settings {
         uses: vec![Use::Publish, Use::Api],
         rules: vec![Rule { claim: "role".to_owned(), equals: "streamer".to_owned(), role: Role::Producer }],
         streams_claim: "streams".to_owned(),
+        sign_in: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use media::{BitsPerSecond, NodeId, StreamId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display only: no decision depends on it.
-/// It does not contain the publisher's address.
+/// Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display, and for
+/// the quotas of tenants, which ingests count by it. It does not contain the publisher's address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputReport {
     pub stream: StreamId,

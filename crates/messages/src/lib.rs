@@ -3,6 +3,7 @@
 //! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`), and how stream keys are recognised. Deliberately knows
 //! nothing of MQTT itself (`bus` does). Pure.
 
+mod chat;
 mod delegate;
 mod input;
 mod payload;
@@ -10,6 +11,10 @@ mod payload;
 mod stream_table;
 mod topic;
 
+pub use chat::{
+    CHAT_HISTORY_MAX, CHAT_NAME_BYTES_MAX, CHAT_NAME_CHARS_MAX, CHAT_TEXT_BYTES_MAX, CHAT_TEXT_CHARS_MAX, ChatChanges,
+    ChatMessage, ChatRole,
+};
 pub use delegate::{Delegate, Delegates};
 pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
 pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};

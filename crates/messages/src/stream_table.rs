@@ -151,6 +151,9 @@ pub struct StreamEntry {
     pub key_mac: KeyMac,
     /// What the MAC was made with.
     pub mac_key: MacKey,
+    /// What the key ends with, so that an ingest makes no MAC for the keys that end otherwise; empty when nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
 }
 
 impl StreamEntry {
@@ -203,7 +206,9 @@ mod tests {
     #[test]
     fn table_travels_and_prints_no_secret() {
         let (name, mac_key) = ("hall".parse().unwrap(), key_of(7, MacForm::OfAll, "hall"));
-        let table = StreamTable { streams: vec![StreamEntry { name, key_mac: mac_key.mac("secret-key"), mac_key }] };
+        let table = StreamTable {
+            streams: vec![StreamEntry { name, key_mac: mac_key.mac("secret-key"), mac_key, hint: String::new() }],
+        };
         let text = serde_json::to_string(&table).unwrap();
         let back: StreamTable = serde_json::from_str(&text).unwrap();
         assert!(back.streams[0].has_key("secret-key") && !back.streams[0].has_key("secret-kex"));

@@ -77,6 +77,8 @@ pub enum Topic {
     Input(StreamId),
     /// `streams/{stream}/seals`: one seal (COSE).
     Seals(StreamId),
+    /// `streams/{stream}/chat`: [`crate::ChatChanges`].
+    Chat(StreamId),
     /// `streams/{stream}/head`: the newest seal (COSE); retained.
     Head(StreamId),
     /// `policy`: [`crate::Policy`]; retained.
@@ -98,6 +100,7 @@ impl fmt::Display for Topic {
             Self::Session(stream) => write!(f, "streams/{stream}/session"),
             Self::Input(stream) => write!(f, "streams/{stream}/input"),
             Self::Seals(stream) => write!(f, "streams/{stream}/seals"),
+            Self::Chat(stream) => write!(f, "streams/{stream}/chat"),
             Self::Head(stream) => write!(f, "streams/{stream}/head"),
             Self::Policy => f.write_str("policy"),
             Self::CatalogueUpdate => f.write_str("catalogue/update"),
@@ -116,6 +119,7 @@ impl Topic {
             (Some("streams"), Some(stream), Some("session")) => Self::Session(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("input")) => Self::Input(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("seals")) => Self::Seals(StreamId::new(stream)?),
+            (Some("streams"), Some(stream), Some("chat")) => Self::Chat(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("head")) => Self::Head(StreamId::new(stream)?),
             (Some("policy"), None, None) => Self::Policy,
             (Some("catalogue"), Some("update"), None) => Self::CatalogueUpdate,
@@ -140,6 +144,7 @@ mod tests {
             "streams/demo/session",
             "streams/demo/input",
             "streams/demo/seals",
+            "streams/demo/chat",
             "streams/demo/head",
             "policy",
             "catalogue/update",

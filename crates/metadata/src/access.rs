@@ -8,6 +8,8 @@ use seal::Refusal;
 use seal::wire::{Reader, Writer};
 use sha2::{Digest as _, Sha256};
 
+use crate::limits::{ISSUER_BYTES_MAX, TENANT_BYTES_MAX};
+
 /// Who may watch a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Visibility {
@@ -83,11 +85,40 @@ pub struct TokenId(pub [u8; 8]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewerDigest(pub [u8; 16]);
 
+impl TokenId {
+    /// What revocations of a tenant name a token by: none of them concerns a token of another tenant that happens to have the same id.
+    pub fn within(self, tenant: Option<&str>) -> Self {
+        let Some(tenant) = tenant else { return self };
+        let mut short = [0; 8];
+        short.copy_from_slice(sha256(&[b"sealcast/token/", tenant.as_bytes(), b"/", &self.0]).split_at(8).0);
+        Self(short)
+    }
+
+    /// The id of a token whose `jti` is a text: 16 hexadecimal digits as they are, and any other one by its digest.
+    pub fn of_text(jti: &str) -> Self {
+        let mut id = [0; 8];
+        if hex::decode_to_slice(jti, &mut id).is_err() {
+            id.copy_from_slice(sha256(&[b"sealcast/jti/", jti.as_bytes()]).split_at(8).0);
+        }
+        Self(id)
+    }
+}
+
 impl ViewerDigest {
-    /// The digest of a token's `sub`.
+    /// The digest of the `sub` of a token of the tenant `default`.
     pub fn of(sub: &str) -> Self {
+        Self::within(None, sub)
+    }
+
+    /// The digest of the `sub` of a tenant's token: tenants may call different people the same.
+    pub fn within(tenant: Option<&str>, sub: &str) -> Self {
         let mut short = [0; 16];
-        short.copy_from_slice(sha256(&[b"sealcast/viewer/", sub.as_bytes()]).split_at(16).0);
+        let digest = match tenant {
+            None => sha256(&[b"sealcast/viewer/", sub.as_bytes()]),
+            // No slug has a slash, so no two pairs have one form.
+            Some(tenant) => sha256(&[b"sealcast/viewer-of/", tenant.as_bytes(), b"/", sub.as_bytes()]),
+        };
+        short.copy_from_slice(digest.split_at(16).0);
         Self(short)
     }
 }
@@ -124,6 +155,8 @@ pub struct Verifier {
     pub key: [u8; 32],
     pub from: UnixMillis,
     pub until: UnixMillis,
+    /// Slug of the tenant whose streams its tokens open; `None` for the tenant `default`.
+    pub tenant: Option<String>,
 }
 
 impl Verifier {
@@ -131,6 +164,34 @@ impl Verifier {
     pub fn id(&self) -> TokenKeyId {
         TokenKeyId::of(&self.key)
     }
+}
+
+/// Whose tokens (JWT) count, for what, and by which keys: an issuer, or a key that a tenant has registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIssuer {
+    /// Its identity in the catalogue.
+    pub id: String,
+    /// Slug of the tenant whose streams its tokens concern; `None` for the tenant `default`.
+    pub tenant: Option<String>,
+    /// Settings and public keys in JSON, as the crate `issuers` reads them; a reader that does not understand them takes no token by them.
+    pub document: String,
+}
+
+pub(crate) fn tenant(r: &mut Reader<'_>) -> Result<String, Refusal> {
+    let slug = r.text()?;
+    let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if slug.is_empty() || slug.len() > TENANT_BYTES_MAX || !slug.bytes().all(is_one) {
+        return Err(Refusal::implausible(format!("tenant {slug:.80?}")));
+    }
+    Ok(slug.to_owned())
+}
+
+pub(crate) fn document(r: &mut Reader<'_>) -> Result<String, Refusal> {
+    let document = r.text()?;
+    if document.len() > ISSUER_BYTES_MAX {
+        return Err(Refusal::implausible("an issuer with too many settings or keys"));
+    }
+    Ok(document.to_owned())
 }
 
 /// The one use of a verifier that there is: viewer tokens, by Ed25519.

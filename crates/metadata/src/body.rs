@@ -6,14 +6,18 @@
 //! | 2 | [`Member`] | the node |
 //! | 3 | [`Grant`] | the key |
 //! | 4 | [`Revocation`] | the node or key |
+//! | 6 | [`Tenant`] | its slug |
 //! | 7 | [`StreamSettings`] | the stream |
 //! | 8 | [`NodePolicy`] | the node |
 //! | 9 | [`Verifier`] | the id of its key |
 //! | 11 | [`Tombstone`] | kind and name of what is gone |
 //! | 12 | [`SignedDelegation`] | the session |
 //! | 13 | [`TokenRevocation`] | the token, viewer or stream |
+//! | 14 | [`ApiKey`] | its identity |
+//! | 15 | [`SessionRow`] | the key, session or person |
+//! | 16 | [`TokenIssuer`] | its identity |
 //!
-//! 6 (tenant) and 10 (recording) are taken; no version writes them yet. 5 (anchor) stays reserved.
+//! 10 (recording) is taken; no version writes it yet. 5 (anchor) stays reserved.
 
 use media::{Digest, NodeId, StreamId, UnixMillis};
 use messages::Role;
@@ -21,10 +25,13 @@ use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer};
 use seal::{Grant, KeyId, Refusal, Scope, SignedDelegation};
 
-use crate::access::{self, RevokedTokens, TokenRevocation, Verifier, Visibility};
+use crate::access::{self, RevokedTokens, TokenIssuer, TokenRevocation, Verifier, Visibility};
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
 use crate::kind;
 use crate::limits::{KEY_MACS_MAX, SCOPE_MAX, SPKI_MAX, TEXT_BYTES_MAX};
+use crate::pages::PageSettings;
+use crate::sessions::{SessionRow, SessionRule};
+use crate::tenants::{self, ApiKey, Tenant, TenantQuota};
 
 /// What the whole cluster has to agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +96,10 @@ pub struct StreamSettings {
     pub visibility: Visibility,
     /// What people read; empty when nobody has said.
     pub title: String,
+    /// Slug of its tenant; `None` for the tenant `default`.
+    pub tenant: Option<String>,
+    /// Which sites may use it, and its chat.
+    pub pages: PageSettings,
 }
 
 /// HMAC-SHA-256 of a stream key. Nobody can guess at the key who does not have what it was made with.
@@ -145,6 +156,14 @@ pub enum Body {
     Delegation(SignedDelegation),
     /// Kind 13.
     TokenRevocation(TokenRevocation),
+    /// Kind 6.
+    Tenant(Tenant),
+    /// Kind 14.
+    ApiKey(ApiKey),
+    /// Kind 15.
+    Session(SessionRow),
+    /// Kind 16.
+    TokenIssuer(TokenIssuer),
     /// A kind, or a field, that this version does not know: it allows nothing.
     NotUnderstood {
         /// Number of the kind.
@@ -169,6 +188,10 @@ impl Body {
             Self::Tombstone(_) => kind::TOMBSTONE,
             Self::Delegation(_) => kind::DELEGATION,
             Self::TokenRevocation(_) => kind::TOKEN_REVOCATION,
+            Self::Tenant(_) => kind::TENANT,
+            Self::ApiKey(_) => kind::API_KEY,
+            Self::Session(_) => kind::SESSION,
+            Self::TokenIssuer(_) => kind::TOKEN_ISSUER,
             Self::NotUnderstood { kind } => *kind,
         }
     }
@@ -187,6 +210,10 @@ impl Body {
             Self::Policy(policy) => policy.node.to_string(),
             Self::Verifier(verifier) => format!("view/{}", verifier.id()),
             Self::TokenRevocation(revocation) => revocation.tokens.name(),
+            Self::Tenant(tenant) => tenant.slug.clone(),
+            Self::ApiKey(key) => key.id.clone(),
+            Self::Session(row) => row.name(),
+            Self::TokenIssuer(issuer) => issuer.id.clone(),
             Self::Tombstone(tombstone) => format!("{}/{}", tombstone.kind, tombstone.name),
             Self::Delegation(signed) => signed.delegation().session.to_string(),
             Self::NotUnderstood { .. } => return None,
@@ -231,15 +258,19 @@ impl Body {
                 })
                 .put(2, |w| _ = w.int(revocation.since.0))
                 .put(3, |w| _ = w.text(&revocation.reason)),
-            Self::Stream(stream) => w
-                .put(1, |w| _ = w.text(stream.name.as_str()))
-                .put(2, |w| _ = w.text(&stream.pool))
-                .put(3, |w| digests(w, &of_form(&stream.key_macs, 3)))
-                .put_some(4, stream.visibility.number(), |w, number| _ = w.uint(number))
-                .put(64, |w| _ = w.text(&stream.title))
-                .put_some(80, Some(of_form(&stream.key_macs, 80)).filter(|macs| !macs.is_empty()), |w, macs| {
-                    digests(w, &macs);
-                }),
+            Self::Stream(stream) => {
+                let w = w
+                    .put(1, |w| _ = w.text(stream.name.as_str()))
+                    .put(2, |w| _ = w.text(&stream.pool))
+                    .put(3, |w| digests(w, &of_form(&stream.key_macs, 3)))
+                    .put_some(4, stream.visibility.number(), |w, number| _ = w.uint(number))
+                    .put(64, |w| _ = w.text(&stream.title))
+                    .put_some(65, stream.tenant.as_ref(), |w, tenant| _ = w.text(tenant))
+                    .put_some(80, Some(of_form(&stream.key_macs, 80)).filter(|macs| !macs.is_empty()), |w, macs| {
+                        digests(w, &macs);
+                    });
+                stream.pages.write(w)
+            }
             Self::Policy(policy) => w
                 .put(1, |w| _ = w.text(policy.node.as_str()))
                 .put(2, |w| _ = w.bool(policy.is_drained))
@@ -248,10 +279,33 @@ impl Body {
                 .put(1, access::write_use)
                 .put(2, |w| _ = w.bytes(&verifier.key))
                 .put(3, |w| _ = w.int(verifier.from.0))
-                .put(4, |w| _ = w.int(verifier.until.0)),
+                .put(4, |w| _ = w.int(verifier.until.0))
+                .put_some(5, verifier.tenant.as_ref(), |w, tenant| _ = w.text(tenant)),
             Self::TokenRevocation(revocation) => {
                 w.put(1, |w| revocation.tokens.write(w)).put(2, |w| _ = w.int(revocation.until.0))
             }
+            Self::Tenant(tenant) => {
+                let w = w
+                    .put(1, |w| _ = w.text(&tenant.slug))
+                    .put(2, |w| _ = w.text(&tenant.id))
+                    .put(3, |w| _ = w.bool(tenant.is_suspended))
+                    .put(4, |w| _ = w.int(tenant.created_at.0));
+                let limits = tenant.quota.fields().into_iter();
+                limits.fold(w, |w, (field, limit)| w.put_some(field, limit, |w, limit| _ = w.uint(limit)))
+            }
+            Self::ApiKey(key) => w
+                .put(1, |w| _ = w.text(&key.id))
+                .put(2, |w| _ = w.text(&key.tenant))
+                .put(3, |w| _ = w.bytes(&key.digest.0))
+                .put(4, |w| _ = w.text(&key.scopes))
+                .put(5, |w| _ = w.int(key.created_at.0))
+                .put_some(6, key.expires_at, |w, at| _ = w.int(at.0))
+                .put_some(7, key.old, tenants::write_old),
+            Self::Session(row) => w.put(1, |w| row.says.write(w)).put(2, |w| _ = w.int(row.until.0)),
+            Self::TokenIssuer(issuer) => w
+                .put(1, |w| _ = w.text(&issuer.id))
+                .put_some(2, issuer.tenant.as_ref(), |w, tenant| _ = w.text(tenant))
+                .put(3, |w| _ = w.text(&issuer.document)),
             Self::Tombstone(tombstone) => w
                 .put(1, |w| _ = w.uint(tombstone.kind))
                 .put(2, |w| _ = w.text(&tombstone.name))
@@ -302,6 +356,8 @@ impl Body {
                 key_macs: key_macs(&mut f)?,
                 visibility: f.find(4, |r| Visibility::of_number(r.uint()?))?.unwrap_or_default(),
                 title: f.find(64, text)?.unwrap_or_default(),
+                tenant: f.find(65, access::tenant)?,
+                pages: PageSettings::take(&mut f)?,
             }),
             kind::POLICY => Self::Policy(NodePolicy {
                 node: f.take(1, Reader::node)?,
@@ -318,11 +374,43 @@ impl Body {
                     key: f.take(2, Reader::bytes_of)?,
                     from: UnixMillis(f.take(3, Reader::int)?),
                     until: UnixMillis(f.take(4, Reader::int)?),
+                    tenant: f.find(5, access::tenant)?,
                 })
             }
             kind::TOKEN_REVOCATION => Self::TokenRevocation(TokenRevocation {
                 tokens: f.take(1, RevokedTokens::read)?,
                 until: UnixMillis(f.take(2, Reader::int)?),
+            }),
+            kind::SESSION => Self::Session(SessionRow {
+                says: f.take(1, SessionRule::read)?,
+                until: UnixMillis(f.take(2, Reader::int)?),
+            }),
+            kind::TOKEN_ISSUER => Self::TokenIssuer(TokenIssuer {
+                id: f.take(1, text)?,
+                tenant: f.find(2, access::tenant)?,
+                document: f.take(3, access::document)?,
+            }),
+            kind::TENANT => Self::Tenant(Tenant {
+                slug: f.take(1, tenants::name)?,
+                id: f.take(2, tenants::name)?,
+                is_suspended: f.take(3, Reader::bool)?,
+                created_at: UnixMillis(f.take(4, Reader::int)?),
+                quota: TenantQuota {
+                    streams: f.find(5, Reader::uint)?,
+                    publishers: f.find(6, Reader::uint)?,
+                    input_bps: f.find(7, Reader::uint)?,
+                    egress_bps: f.find(8, Reader::uint)?,
+                    storage_bytes: f.find(9, Reader::uint)?,
+                },
+            }),
+            kind::API_KEY => Self::ApiKey(ApiKey {
+                id: f.take(1, tenants::name)?,
+                tenant: f.take(2, tenants::name)?,
+                digest: f.take(3, Reader::digest)?,
+                scopes: f.take(4, tenants::scopes)?,
+                created_at: UnixMillis(f.take(5, Reader::int)?),
+                expires_at: f.find(6, Reader::int)?.map(UnixMillis),
+                old: f.find(7, tenants::read_old)?,
             }),
             kind::TOMBSTONE => Self::Tombstone(Tombstone {
                 kind: f.take(1, Reader::uint)?,

@@ -10,7 +10,7 @@ pub const GRANT: u64 = 3;
 pub const REVOCATION: u64 = 4;
 /// The last seal of a revoked key that counts; no version writes it. The time of a revocation decides that ([`crate::Revocation`]).
 pub const ANCHOR: u64 = 5;
-/// A tenant; no version writes it yet.
+/// [`crate::Tenant`]
 pub const TENANT: u64 = 6;
 /// [`crate::StreamSettings`]
 pub const STREAM: u64 = 7;
@@ -26,3 +26,9 @@ pub const TOMBSTONE: u64 = 11;
 pub const DELEGATION: u64 = 12;
 /// [`crate::TokenRevocation`]. A kind of its own, and no subject of [`REVOCATION`]: a version that does not know it takes the entry.
 pub const TOKEN_REVOCATION: u64 = 13;
+/// [`crate::ApiKey`]
+pub const API_KEY: u64 = 14;
+/// [`crate::SessionRow`]
+pub const SESSION: u64 = 15;
+/// [`crate::TokenIssuer`]
+pub const TOKEN_ISSUER: u64 = 16;

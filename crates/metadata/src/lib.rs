@@ -14,22 +14,30 @@ mod freshness;
 mod ids;
 pub mod kind;
 pub mod limits;
+mod pages;
 mod replica;
 mod root;
 mod rows;
+mod sessions;
 mod state;
+mod tenants;
 mod trust;
 mod view;
 
-pub use access::{RevokedTokens, TokenId, TokenKeyId, TokenRevocation, Verifier, ViewerDigest, Visibility};
+pub use access::{
+    RevokedTokens, TokenId, TokenIssuer, TokenKeyId, TokenRevocation, Verifier, ViewerDigest, Visibility,
+};
 pub use author::{Draft, Edit, SignedEntry};
 pub use body::{Body, Cluster, Member, NodePolicy, Revocation, Revoked, StreamKeyMac, StreamSettings, Tombstone};
 pub use entry::{Change, Entry, Head, Row, row_digest, row_writes};
 pub use freshness::Freshness;
 pub use ids::{EntrySequence, LogId, RowId};
+pub use pages::{ChatRules, ChatWriters, Embedding, PageSettings};
 pub use replica::{Evidence, Input, Output, Place, Replica};
 pub use root::{Branch, Control, RootStatement, RootStep, Roots, sign_root};
 pub use seal::{Delegation, Grant, Scope, SignedDelegation};
+pub use sessions::{PersonDigest, SessionRow, SessionRule, SessionToken};
+pub use tenants::{ApiKey, Tenant, TenantQuota};
 pub use trust::{DelegatedSession, GrantedKey, Proof, Proven, ProvenRow, Trust, root_fingerprint};
 pub use view::View;
 

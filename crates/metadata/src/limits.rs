@@ -53,20 +53,28 @@ pub const CRITICAL_AFTER: Duration = Duration::from_secs(600);
 pub const SPKI_MAX: usize = 2;
 /// Most pools or streams of a grant.
 pub const SCOPE_MAX: usize = 128;
+/// Most sites that may show a stream's player: the pages of one tenant, and its partners'.
+pub const ORIGINS_MAX: usize = 16;
 /// Most MACs of a stream's key in each form: the one in use, and its successor.
 pub const KEY_MACS_MAX: usize = 2;
 /// Longest text field in bytes: titles, reasons and URLs.
 pub const TEXT_BYTES_MAX: usize = 1024;
+/// Longest slug of a tenant in bytes.
+pub const TENANT_BYTES_MAX: usize = 64;
+/// Longest settings and keys of an issuer of tokens, in bytes: some twenty RSA keys, and room for the rest of the row.
+pub const ISSUER_BYTES_MAX: usize = 14 * 1024;
 
 /// Most rows of each kind, by its number.
 pub const fn rows_max(kind: u64) -> usize {
     match kind {
         kind::CLUSTER => 1,
-        kind::MEMBER | kind::GRANT | kind::POLICY | kind::DELEGATION => 4_096,
+        kind::MEMBER | kind::GRANT | kind::POLICY | kind::DELEGATION | kind::TOKEN_ISSUER => 4_096,
         kind::TENANT => 10_000,
         kind::REVOCATION | kind::VERIFIER | kind::TOKEN_REVOCATION => 65_536,
-        kind::ANCHOR | kind::STREAM => 100_000,
+        kind::ANCHOR | kind::STREAM | kind::API_KEY => 100_000,
         kind::RECORDING | kind::TOMBSTONE => 2_000_000,
+        // As many as versions take that do not know the kind: they would stop at an entry with more.
+        kind::SESSION => 1_000,
         _ => 1_000,
     }
 }

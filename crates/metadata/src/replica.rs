@@ -16,6 +16,7 @@ use crate::freshness::{Freshness, LastHeard};
 use crate::limits::{AHEAD_MAX, EVIDENCE_MAX, HISTORY_MAX};
 use crate::root::{Branch, RootStep, Roots, Signs};
 use crate::rows::{HeldRow, Rows, Undo};
+use crate::sessions::SessionRule;
 use crate::view::View;
 use crate::{Body, EntrySequence, RowId};
 
@@ -443,8 +444,12 @@ impl Replica {
         let bodies = changes.into_iter().filter_map(|(.., row)| row).map(|row| row.body);
         let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
         if room > 0 {
-            self.other_revocations
-                .extend(bodies.filter(|body| matches!(body, Body::Revocation(_) | Body::TokenRevocation(_))));
+            let takes_back = |body: &Body| match body {
+                Body::Revocation(_) | Body::TokenRevocation(_) => true,
+                Body::Session(row) => !matches!(row.says, SessionRule::Key { .. }),
+                _ => false,
+            };
+            self.other_revocations.extend(bodies.filter(takes_back));
         }
         self.fork_at(Evidence { sequence, ours, other }, outputs);
         outputs.push(Output::Changed);

@@ -79,6 +79,8 @@ fn stream(name: &str, title: &str) -> Body {
         key_macs: Vec::new(),
         visibility: Visibility::Public,
         title,
+        tenant: None,
+        pages: PageSettings::default(),
     })
 }
 
@@ -91,7 +93,12 @@ fn hidden(name: &str) -> Body {
 }
 
 fn verifier(seed: u8) -> Body {
-    Body::Verifier(Verifier { key: [seed; 32], from: START, until: START.plus(Duration::from_secs(3600)) })
+    Body::Verifier(Verifier {
+        key: [seed; 32],
+        from: START,
+        until: START.plus(Duration::from_secs(3600)),
+        tenant: None,
+    })
 }
 
 fn token_revoked() -> Body {

@@ -5,13 +5,18 @@ use std::collections::BTreeSet;
 use media::{NodeId, StreamId, UnixMillis};
 use seal::{Grant, KeyId, Rights, SignedDelegation};
 
-use crate::access::{TokenRevocation, Verifier};
+use crate::access::{TokenIssuer, TokenRevocation, Verifier};
 use crate::body::{Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings};
 use crate::rows::{HeldRow, Rows};
-use crate::{Body, Edit, EntrySequence, RowId, kind};
+use crate::sessions::SessionRow;
+use crate::{ApiKey, Body, Edit, EntrySequence, RowId, Tenant, kind};
 
 /// Kinds that give rights: those written after a fork do not count.
-const RIGHTS: [u64; 4] = [kind::MEMBER, kind::GRANT, kind::VERIFIER, kind::DELEGATION];
+const RIGHTS: [u64; 6] =
+    [kind::MEMBER, kind::GRANT, kind::VERIFIER, kind::DELEGATION, kind::TOKEN_ISSUER, kind::API_KEY];
+
+/// Slug of the tenant that has the streams of nobody else.
+const DEFAULT_TENANT: &str = "default";
 
 /// The rows of a replica, as they count now.
 #[derive(Debug, Clone, Copy)]
@@ -244,6 +249,37 @@ impl<'r> View<'r> {
         })
     }
 
+    /// The tenant that a stream belongs to: the one whose slug its name begins with, or else the one that has all others. `None` in a log of
+    /// before tenants were in it.
+    pub fn tenant_of(&self, stream: &StreamId) -> Option<&'r Tenant> {
+        let slug = stream.as_str().split_once('.').map(|(slug, _)| slug);
+        slug.and_then(|slug| self.tenant(slug)).or_else(|| self.tenant(DEFAULT_TENANT))
+    }
+
+    /// A tenant by its slug.
+    pub fn tenant(&self, slug: &str) -> Option<&'r Tenant> {
+        match self.find(kind::TENANT, slug)? {
+            Body::Tenant(tenant) => Some(tenant),
+            _ => None,
+        }
+    }
+
+    /// All tenants; none in a log of before they were in it.
+    pub fn tenants(&self) -> impl Iterator<Item = &'r Tenant> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::Tenant(tenant) => Some(tenant),
+            _ => None,
+        })
+    }
+
+    /// All API keys, whatever their times say.
+    pub fn api_keys(&self) -> impl Iterator<Item = &'r ApiKey> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::ApiKey(key) => Some(key),
+            _ => None,
+        })
+    }
+
     /// Whether there are rows of streams that this version cannot read: any stream without a row may be one of these.
     pub fn has_streams_not_understood(&self) -> bool {
         self.rows.denied() > 0 && self.rows.iter().any(|(_, row)| row.kind == kind::STREAM && row.body.is_denied())
@@ -257,11 +293,39 @@ impl<'r> View<'r> {
         })
     }
 
+    /// Whose tokens (JWT) count.
+    pub fn token_issuers(&self) -> impl Iterator<Item = &'r TokenIssuer> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::TokenIssuer(issuer) => Some(issuer),
+            _ => None,
+        })
+    }
+
+    /// Slug of the tenant that owns a stream; `None` for the tenant `default`. Of a stream that is not there, its name says it.
+    pub fn owner<'n>(&self, stream: &'n StreamId) -> Option<&'n str>
+    where
+        'r: 'n,
+    {
+        match self.stream(stream) {
+            Some(row) => row.tenant.as_deref(),
+            None => stream.as_str().split_once('.').map(|(slug, _)| slug),
+        }
+    }
+
     /// Viewer tokens that were taken back; of a fork's two sides, the revocations of both count.
     pub fn token_revocations(&self) -> impl Iterator<Item = &'r TokenRevocation> {
         let all = self.all().map(|(_, body)| body).chain(self.other_revocations);
         all.filter_map(|body| match body {
             Body::TokenRevocation(revocation) => Some(revocation),
+            _ => None,
+        })
+    }
+
+    /// What nodes have to know of sessions; of a fork's two sides, what either has ended is over.
+    pub fn sessions(&self) -> impl Iterator<Item = &'r SessionRow> {
+        let all = self.all().map(|(_, body)| body).chain(self.other_revocations);
+        all.filter_map(|body| match body {
+            Body::Session(row) => Some(row),
             _ => None,
         })
     }

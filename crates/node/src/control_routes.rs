@@ -1,27 +1,60 @@
 //! Which requests of the API control answers: balancers send these there, and broadcast nodes refuse them. Nodes answer what they know from
-//! their replica, to anybody; control answers what only it knows, changes, and whoever shows a credential. Pure.
+//! their replica; control answers what only it knows, changes, and whoever shows a credential. Pure.
 
-use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION};
-use axum::http::{HeaderMap, Method};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE};
+use axum::http::{HeaderMap, Method, Uri};
 
 /// Resources below `/api/v1/` that any node answers.
 const ANSWERED_BY_NODES: [&str; 4] = ["streams", "trust", "grants", "openapi.json"];
+/// The cookie of somebody who is signed in, with its `=` (`access::session::COOKIE`).
+const SESSION: &str = "__Host-sealcast=";
 
-/// Whether control answers a request, and no node does.
-pub fn is_for_control(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    let Some(rest) = path.strip_prefix("/api/v1/") else { return false };
+/// Who answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answerer {
+    /// Any node, to anybody.
+    Node,
+    /// Control alone.
+    Control,
+    /// Control, and a node while control is away: somebody who is signed in reads what nodes know, too.
+    ControlElseNode,
+}
+
+/// Who answers a request. Whoever has a credential, and wants what everybody gets, says `view=public`.
+pub fn answerer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Answerer {
+    let Some(rest) = uri.path().strip_prefix("/api/v1/") else {
+        return if *method == Method::POST && is_chat(uri.path()) { Answerer::Control } else { Answerer::Node };
+    };
     let resource = rest.split('/').next().unwrap_or_default();
     if !ANSWERED_BY_NODES.contains(&resource) {
-        return true;
+        return Answerer::Control;
     }
+    let is_public = uri.query().unwrap_or_default().split('&').any(|pair| pair == "view=public");
     match *method {
-        Method::GET | Method::HEAD => {
-            resource == "streams" && (headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION))
+        Method::GET | Method::HEAD if resource != "streams" || is_public => Answerer::Node,
+        Method::GET | Method::HEAD if headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION) => {
+            Answerer::Control
         }
+        Method::GET | Method::HEAD if has_session(headers) => Answerer::ControlElseNode,
+        Method::GET | Method::HEAD => Answerer::Node,
         // A browser asks before it sends a change, or a credential.
-        Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
-        _ => true,
+        Method::OPTIONS if !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => Answerer::Node,
+        _ => Answerer::Control,
     }
+}
+
+fn has_session(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(';')).any(|pair| pair.trim().starts_with(SESSION))
+}
+
+/// Whether a path is where viewers of a stream write, with a viewer's token before it or without.
+fn is_chat(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1).peekable();
+    if parts.next_if_eq(&"t").is_some() {
+        parts.next();
+    }
+    parts.next() == Some("live") && parts.next().is_some() && parts.next() == Some("chat") && parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -32,25 +65,45 @@ mod tests {
 
     #[test]
     fn control_gets_changes_credentials_and_what_only_it_knows() {
-        let (none, mut key, mut preflight) = (HeaderMap::new(), HeaderMap::new(), HeaderMap::new());
-        key.insert("x-api-key", HeaderValue::from_static("sc_x"));
-        preflight.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
+        use Answerer::{Control, ControlElseNode, Node};
+        let headers = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))])
+        };
+        let (none, key) = (HeaderMap::new(), headers("x-api-key", "sc_x"));
+        let preflight = headers("access-control-request-method", "POST");
+        let cookie = headers("cookie", "sealcast_node=x; __Host-sealcast=scs_x");
+        let other = headers("cookie", "sealcast_node=x; x__Host-sealcast=scs_x; __Host-sealcast-auth=y");
         for (method, path, headers, wanted) in [
-            (Method::GET, "/api/v1/streams", &none, false),
-            (Method::GET, "/api/v1/streams/hall", &none, false),
-            (Method::GET, "/api/v1/streams", &key, true),
-            (Method::GET, "/api/v1/grants", &key, false),
-            (Method::GET, "/api/v1/openapi.json", &none, false),
-            (Method::POST, "/api/v1/streams", &none, true),
-            (Method::PATCH, "/api/v1/streams/hall", &key, true),
-            (Method::GET, "/api/v1/tenants", &none, true),
-            (Method::GET, "/api/v1/problems/quota", &none, true),
-            (Method::OPTIONS, "/api/v1/streams", &none, false),
-            (Method::OPTIONS, "/api/v1/streams", &preflight, true),
-            (Method::POST, "/live/hall/index.m3u8", &key, false),
-            (Method::GET, "/api/v12/tenants", &none, false),
+            (Method::GET, "/api/v1/streams", &none, Node),
+            (Method::GET, "/api/v1/streams/hall", &none, Node),
+            (Method::GET, "/api/v1/streams", &key, Control),
+            (Method::GET, "/api/v1/streams?view=public", &key, Node),
+            (Method::GET, "/api/v1/streams?limit=5", &cookie, ControlElseNode),
+            (Method::GET, "/api/v1/streams/hall", &cookie, ControlElseNode),
+            (Method::GET, "/api/v1/streams?limit=5&view=public", &cookie, Node),
+            (Method::GET, "/api/v1/streams", &other, Node),
+            (Method::GET, "/api/v1/grants", &cookie, Node),
+            (Method::GET, "/api/v1/session", &cookie, Control),
+            (Method::DELETE, "/api/v1/streams/hall", &cookie, Control),
+            (Method::GET, "/api/v1/grants", &key, Node),
+            (Method::GET, "/api/v1/openapi.json", &none, Node),
+            (Method::POST, "/api/v1/streams", &none, Control),
+            (Method::POST, "/api/v1/streams?view=public", &none, Control),
+            (Method::PATCH, "/api/v1/streams/hall", &key, Control),
+            (Method::GET, "/api/v1/tenants", &none, Control),
+            (Method::GET, "/api/v1/problems/quota", &none, Control),
+            (Method::OPTIONS, "/api/v1/streams", &none, Node),
+            (Method::OPTIONS, "/api/v1/streams", &preflight, Control),
+            (Method::POST, "/live/hall/index.m3u8", &cookie, Node),
+            (Method::POST, "/live/hall/chat", &none, Control),
+            (Method::POST, "/t/scv_x/live/hall/chat", &none, Control),
+            (Method::GET, "/live/hall/chat", &none, Node),
+            (Method::POST, "/live/hall/chat/x", &none, Node),
+            (Method::POST, "/live/chat", &none, Node),
+            (Method::POST, "/t/live/hall/chat", &none, Node),
+            (Method::GET, "/api/v12/tenants", &none, Node),
         ] {
-            assert_eq!(is_for_control(&method, path, headers), wanted, "{method} {path}");
+            assert_eq!(answerer(&method, &path.parse().unwrap(), headers), wanted, "{method} {path}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot, Turn, Turns};
@@ -128,6 +128,35 @@ pub struct Peer {
     pub certificate: Option<Arc<CertificateDer<'static>>>,
     /// Cancelling it ends the connection at once.
     pub cut: CancellationToken,
+    /// Its responses that last for as long as somebody reads them.
+    pub long_lived: LongLived,
+}
+
+/// Responses of a connection that send little and hold nothing but themselves, such as streams of events. The connection is in use while
+/// it has one, and their silence is no standstill.
+#[derive(Debug, Clone, Default)]
+pub struct LongLived(Arc<AtomicUsize>);
+
+impl LongLived {
+    /// One more, until the guard is dropped.
+    pub fn begin(&self) -> LongLivedGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        LongLivedGuard(Arc::clone(&self.0))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A long-lived response that is under way.
+#[derive(Debug)]
+pub struct LongLivedGuard(Arc<AtomicUsize>);
+
+impl Drop for LongLivedGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Peer {
@@ -365,7 +394,7 @@ impl<A: Application> Server<A> {
         for_viewers(&stream);
         let (ip, address) = (address.ip(), Redacted::new(address));
         let Some(tls) = &self.tls else {
-            let peer = Peer { address, node: None, certificate: None, cut };
+            let peer = Peer { address, node: None, certificate: None, cut, long_lived: LongLived::default() };
             return self.http1(stream, peer, self.shutdown.clone()).await;
         };
         let handshake = tokio::select! {
@@ -386,6 +415,7 @@ impl<A: Application> Server<A> {
             node: certificate.and_then(tls::node_of),
             certificate: certificate.map(|certificate| Arc::new(certificate.clone().into_owned())),
             cut,
+            long_lived: LongLived::default(),
         };
         let over = tls.settle(&mut peer);
         if peer.is_balancer() {
@@ -447,7 +477,7 @@ impl<A: Application> Server<A> {
     fn service(
         &self,
         activity: &Activity,
-        peer: Peer,
+        mut peer: Peer,
     ) -> impl hyper::service::Service<
         Request<Incoming>,
         Response = Response<Sliced<A::Body>>,
@@ -456,6 +486,7 @@ impl<A: Application> Server<A> {
     > + use<A> {
         let application = self.application.clone();
         let count = activity.requests.clone();
+        peer.long_lived = activity.long_lived.clone();
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());
@@ -492,10 +523,11 @@ impl<A: Application> Server<A> {
             tokio::time::sleep(wait).await;
             let now = activity.now();
             let written_bytes = now.progress.written_bytes - before.progress.written_bytes;
-            if now.requests == before.requests && written_bytes < PROGRESS_BYTES_MIN {
+            let long_lived = activity.long_lived.count();
+            if long_lived == 0 && now.requests == before.requests && written_bytes < PROGRESS_BYTES_MIN {
                 return;
             }
-            if activity.connection.stands_still_since(before.progress) {
+            if activity.connection.stands_still_since(before.progress, long_lived) {
                 return refused("stalled");
             }
             before = now;
@@ -515,6 +547,7 @@ struct Activity {
     connection: priority::Connection,
     /// Tells it to end.
     end: CancellationToken,
+    long_lived: LongLived,
 }
 
 struct Seen {
@@ -524,7 +557,8 @@ struct Seen {
 
 impl Activity {
     fn new(end: CancellationToken) -> Self {
-        Self { requests: Arc::default(), connection: priority::Connection::default(), end }
+        let connection = priority::Connection::default();
+        Self { requests: Arc::default(), connection, end, long_lived: LongLived::default() }
     }
 
     fn now(&self) -> Seen {

@@ -47,6 +47,7 @@ types! {
     ScopeMissing "scope-missing" 403 "The credential may not do this.";
     Csrf "csrf" 403 "A change by cookie needs its x-sealcast-csrf.";
     OriginRefused "origin-refused" 403 "The page may not use this.";
+    Banned "banned" 403 "A moderator has banned the writer from this chat for a time.";
     Quota "quota" 403 "The tenant has used up what its quota allows. Delete something, or ask the operator.";
     TokenInvalid "token-invalid" 403 "The viewer token is not valid here.";
     TokenExpired "token-expired" 403 "The time of the viewer token is over.";

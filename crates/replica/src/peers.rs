@@ -91,6 +91,24 @@ impl Peers {
         controls
     }
 
+    /// What the first control node that answers has at a path below `/cluster/v1/`.
+    ///
+    /// # Errors
+    /// When none answers, or the answer is longer than `bytes_max`.
+    pub async fn ask_control(&self, path: &str, bytes_max: usize) -> Result<Bytes> {
+        let mut failed = anyhow::anyhow!("no control node is known");
+        for peer in self.controls() {
+            let url = format!("{}/cluster/v1/{path}", peer.url);
+            let asked = peer.client.get(&url).timeout(ANSWER_TIMEOUT).send().await;
+            match asked.with_context(|| format!("GET {url}")) {
+                Ok(answer) if answer.status().is_success() => return node::answer::body(answer, bytes_max).await,
+                Ok(answer) => failed = anyhow::anyhow!("{url} answered {}", answer.status()),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
     /// Tells the first control node that answers what this node is.
     pub(crate) async fn report(&self, report: &Report) -> Reported {
         let mut failed = anyhow::anyhow!("no control node is known");

@@ -1,6 +1,7 @@
 //! The keyring: which keys may seal which streams; it verifies seals against them. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media::{ClusterId, NodeId, SessionId, StreamId, UnixMillis};
@@ -77,27 +78,41 @@ impl Keyring {
         next
     }
 
-    /// Whether the key that signed a delegation may delegate this stream, and has signed it. What the keyring `before` verified needs no
-    /// second look.
+    /// What a key was granted, also one that was revoked since.
+    fn once_granted(&self, key: &KeyId) -> Option<&Granted> {
+        self.granted.get(key).or_else(|| self.taken_back.get(key))
+    }
+
+    /// Whether the key that signed a delegation may delegate this stream, or might before it was revoked, and has signed it. What the
+    /// keyring `before` verified needs no second look.
     fn is_delegated_rightly(&self, signed: &SignedDelegation, before: &Self) -> bool {
         let Delegation { cluster, stream, session, .. } = signed.delegation();
-        let Some(Granted { grant, public_key }) = self.granted.get(&signed.signer()) else { return false };
+        let Some(Granted { grant, public_key }) = self.once_granted(&signed.signer()) else { return false };
         let is_bounded = signed.delegation().is_bounded();
         let may = is_bounded && *cluster == self.cluster && grant.may_delegate && self.covers(grant, stream);
         may && (before.delegations.get(session) == Some(signed) || signed.is_signed_by(public_key))
     }
 
-    /// Checks that a streamer lets this key seal the session now.
+    /// Checks that a streamer lets this key seal the session now; of a recording, that it did when the seal was made.
     ///
     /// Refuses with `Key` when there is none, it is over, or the grant of the streamer's key is.
-    fn check_delegation(&self, key: KeyId, body: &SealBody, at: UnixMillis) -> Result<(), Refusal> {
+    fn check_delegation(
+        &self,
+        key: KeyId,
+        body: &SealBody,
+        (now, freshness): (UnixMillis, Freshness),
+    ) -> Result<(), Refusal> {
         let signed = self.delegations.get(&body.session);
         let signed =
             signed.filter(|signed| signed.delegation().stream == body.stream && signed.delegation().key == key);
         let Some(signed) = signed else {
             return refuse(RefusalReason::Key, format!("key {key} is not granted stream {}", body.stream));
         };
-        if body.issued_at >= signed.delegation().until || !self.is_in_force(signed, at) {
+        let is_in_force = match freshness {
+            Freshness::Recorded => self.was_in_force(signed, body.issued_at),
+            Freshness::Live | Freshness::CatchUp => self.is_in_force(signed, now),
+        };
+        if body.issued_at >= signed.delegation().until || !is_in_force {
             let detail =
                 format!("session {} was delegated to key {key}, and is not any more, or not yet", body.session);
             return refuse(RefusalReason::Key, detail);
@@ -110,6 +125,25 @@ impl Keyring {
         let Delegation { from, until, .. } = signed.delegation();
         let its_grant = self.granted.get(&signed.signer()).map(|held| held.grant.until);
         *from <= at.plus(CLOCK_AHEAD_MAX) && at < *until && its_grant.is_some_and(|until| at < until)
+    }
+
+    /// Whether a delegation counted when a recording was made. Control ends the grants of a streamer's keys when it revokes them; what was
+    /// admitted before stays, as it does of other keys.
+    fn was_in_force(&self, signed: &SignedDelegation, at: UnixMillis) -> bool {
+        let Delegation { from, until, .. } = signed.delegation();
+        let signer = signed.signer();
+        let heard_of = if self.is_revoked(&signer) { UNHEARD_MAX } else { Duration::ZERO };
+        let its_grant = self.once_granted(&signer).map(|held| held.grant.until.plus(heard_of));
+        let is_now = *from <= at.plus(CLOCK_AHEAD_MAX) && at < *until && its_grant.is_some_and(|until| at < until);
+        // Whoever had the streamer's key in hand may have signed the delegation.
+        is_now && !self.is_void(&signer, at)
+    }
+
+    /// Whether a key is granted other streams, and nothing is known here of a streamer who lets it seal this session: the log may still
+    /// bring the delegation.
+    pub fn lacks_delegation(&self, key: &KeyId, stream: &StreamId, session: &SessionId) -> bool {
+        let is_other = self.once_granted(key).is_some_and(|held| !self.covers(&held.grant, stream));
+        is_other && !self.delegations.contains_key(session)
     }
 
     /// The newest delegation with which a key may seal a stream now that its own grant does not name.
@@ -242,8 +276,7 @@ impl Keyring {
             _ => self.covers(grant, stream),
         };
         if !is_covered {
-            let at = if freshness == Freshness::Recorded { body.issued_at } else { now };
-            self.check_delegation(key, body, at)?;
+            self.check_delegation(key, body, (now, freshness))?;
         }
         // Control ends the grant of a key when it revokes that.
         let until = if self.is_revoked(&key) { grant.until.plus(UNHEARD_MAX) } else { grant.until };

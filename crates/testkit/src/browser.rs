@@ -3,8 +3,8 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::wait::PATIENCE;
 
@@ -83,6 +83,43 @@ impl Browser {
         while self.next().await.is_some() {}
         self.child.wait().await.expect("the browser ends");
         Report(self.reports)
+    }
+}
+
+/// Frames on a page of another site, in Chromium that gives them no cookies (`web/tests/embedded.mjs`).
+pub struct Frames {
+    _child: Child,
+    stdin: ChildStdin,
+    lines: tokio::io::Lines<BufReader<ChildStdout>>,
+    /// The origin of the page around the frame.
+    pub site: String,
+}
+
+impl Frames {
+    pub async fn start() -> Self {
+        let mut child = Command::new("node")
+            .arg("tests/embedded.mjs")
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed, and web/node_modules is there: make web");
+        let (stdin, stdout) = (child.stdin.take().expect("it is piped"), child.stdout.take().expect("it is piped"));
+        let mut frames = Self { _child: child, stdin, lines: BufReader::new(stdout).lines(), site: String::new() };
+        frames.site = frames.line().await["site"].as_str().expect("the first line names the site").to_owned();
+        frames
+    }
+
+    /// What became of a frame with this page.
+    pub async fn show(&mut self, url: &str) -> Value {
+        self.stdin.write_all(format!("{url}\n").as_bytes()).await.expect("it reads");
+        self.line().await
+    }
+
+    async fn line(&mut self) -> Value {
+        let line = self.lines.next_line().await.expect("it can be read").expect("it goes on");
+        serde_json::from_str(&line).expect("a line of JSON")
     }
 }
 

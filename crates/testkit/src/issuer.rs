@@ -1,11 +1,15 @@
-//! An issuer of tokens with faults that a test switches on: HTTPS on loopback, its keys at `/jwks`.
+//! An issuer of tokens with faults that a test switches on: HTTPS on loopback, its keys at `/jwks`. People sign in with it, too: the test
+//! agrees in their place, and `/token` exchanges the code.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,6 +59,10 @@ struct State {
     fault: watch::Sender<Fault>,
     requests: AtomicUsize,
     connections: AtomicUsize,
+    /// What each code gives, once.
+    codes: Mutex<HashMap<String, (Question, String)>>,
+    /// What a client has to show, as `NAME:SECRET`; nothing, where it has no secret.
+    client: Mutex<Option<String>>,
     /// By how much its clock is ahead of this machine's, in seconds.
     clock_ahead_s: AtomicI64,
 }
@@ -79,6 +88,8 @@ impl Issuer {
             fault: watch::Sender::new(Fault::None),
             requests: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            codes: Mutex::default(),
+            client: Mutex::default(),
             clock_ahead_s: AtomicI64::new(0),
         });
         tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), address, Arc::clone(&state)));
@@ -95,6 +106,28 @@ impl Issuer {
     /// Where its keys are.
     pub fn jwks_url(&self) -> String {
         format!("https://{}/jwks", self.address)
+    }
+
+    /// Where browsers go to sign in. The test reads the URL, and goes nowhere.
+    pub fn authorization_url(&self) -> String {
+        format!("https://{}/authorize", self.address)
+    }
+
+    /// Where codes are exchanged.
+    pub fn token_url(&self) -> String {
+        format!("https://{}/token", self.address)
+    }
+
+    /// From now on, the client has to show this secret.
+    pub fn want_secret(&self, client_id: &str, secret: &str) {
+        *self.state.client.lock().unwrap() = Some(format!("{client_id}:{secret}"));
+    }
+
+    /// A person has agreed: returns the code that gives this ID token, once, to whoever shows the verifier.
+    pub fn agree(&self, question: &Question, id_token: String) -> String {
+        let code = hex(&rand::random::<[u8; 16]>());
+        self.state.codes.lock().unwrap().insert(code.clone(), (question.clone(), id_token));
+        code
     }
 
     /// The authority of its certificate.
@@ -128,6 +161,41 @@ impl Issuer {
     }
 }
 
+/// What a browser takes to the issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub client_id: String,
+    pub redirect_uri: String,
+    pub state: String,
+    pub nonce: String,
+    pub challenge: String,
+}
+
+impl Question {
+    /// Reads it from the URL, as an issuer does.
+    ///
+    /// # Panics
+    /// When something is missing, or it is not the code flow with PKCE.
+    pub fn of(url: &str) -> Self {
+        let url = reqwest::Url::parse(url).unwrap();
+        let pairs: HashMap<String, String> = url.query_pairs().into_owned().collect();
+        let one = |name: &str| pairs.get(name).unwrap_or_else(|| panic!("{name} is missing in {url}")).clone();
+        assert_eq!((one("response_type").as_str(), one("code_challenge_method").as_str()), ("code", "S256"));
+        assert!(one("scope").split(' ').any(|scope| scope == "openid"), "{url}");
+        Self {
+            client_id: one("client_id"),
+            redirect_uri: one("redirect_uri"),
+            state: one("state"),
+            nonce: one("nonce"),
+            challenge: one("code_challenge"),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 async fn serve(listener: TcpListener, tls: TlsAcceptor, address: SocketAddr, state: Arc<State>) {
     while let Ok((socket, _)) = listener.accept().await {
         state.connections.fetch_add(1, Ordering::SeqCst);
@@ -136,7 +204,9 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, address: SocketAddr, sta
             let Ok(socket) = tls.accept(socket).await else { return };
             let answer = service_fn(|request: Request<Incoming>| {
                 let (state, path) = (Arc::clone(&state), request.uri().path().to_owned());
-                async move { state.answer(&path, address).await }
+                async move {
+                    if path == "/token" { state.exchange(request).await } else { state.answer(&path, address).await }
+                }
             });
             // Clients hang up, and faults end connections.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
@@ -178,6 +248,31 @@ impl State {
             Fault::None | Fault::Slow => Body::from(json!({"keys": *self.keys.lock().unwrap()}).to_string()),
         };
         Ok(answer.body(body).unwrap())
+    }
+
+    /// Exchanges a code (RFC 6749, 4.1.3; RFC 7636, 4.6). A code that was shown once is gone, whatever came of it.
+    async fn exchange(&self, request: Request<Incoming>) -> Result<Response<Body>, ResetByTest> {
+        let basic = request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = axum::body::to_bytes(Body::new(request.into_body()), 64 * 1024).await.map_err(|_| ResetByTest)?;
+        let form = format!("https://form/?{}", String::from_utf8_lossy(&body));
+        let form = reqwest::Url::parse(&form).map_err(|_| ResetByTest)?;
+        let pairs: HashMap<String, String> = form.query_pairs().into_owned().collect();
+        let one = |name: &str| pairs.get(name).cloned().unwrap_or_default();
+        let wanted = self.client.lock().unwrap().clone().map(|client| format!("Basic {}", STANDARD.encode(client)));
+        let found = self.codes.lock().unwrap().remove(&one("code"));
+        let good = found.filter(|(question, _)| {
+            let shown = URL_SAFE_NO_PAD.encode(Sha256::digest(one("code_verifier")));
+            let is_client = if wanted.is_some() { basic == wanted } else { one("client_id") == question.client_id };
+            is_client && shown == question.challenge && one("redirect_uri") == question.redirect_uri
+        });
+        let (status, body) = match good {
+            Some((_, id_token)) if one("grant_type") == "authorization_code" => {
+                (200, json!({ "access_token": "for nobody", "token_type": "Bearer", "id_token": id_token }))
+            }
+            _ => (400, json!({ "error": "invalid_grant" })),
+        };
+        let answer = Response::builder().status(status).header("content-type", "application/json");
+        Ok(answer.body(Body::from(body.to_string())).unwrap())
     }
 
     #[expect(clippy::disallowed_methods, reason = "an outside server has a clock of its own")]

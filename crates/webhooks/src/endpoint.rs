@@ -42,15 +42,32 @@ pub enum Outcome {
     Gone,
 }
 
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When the next one is due, on the clock of `now`.
+    pub due_at: Duration,
+    /// When it failed first.
+    pub first_failed_at: Option<Duration>,
+}
+
 /// What happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     Occurred(Event),
+    /// An event that another process has tried to deliver, or that waited there.
+    Resumed(Event, Progress),
     /// An attempt has ended. `random` is any number, for the jitter of the next.
     Answered {
         position: u64,
         outcome: Outcome,
         random: u64,
+    },
+    /// An attempt was not made: the event is forgotten, or nobody waits for it any more.
+    Withdrawn {
+        position: u64,
     },
     /// Time has passed.
     Tick,
@@ -90,6 +107,13 @@ struct Waiting {
     is_in_flight: bool,
 }
 
+impl Waiting {
+    const fn new(event: Event, progress: Progress) -> Self {
+        let Progress { attempts, due_at, first_failed_at } = progress;
+        Self { event, attempts, due_at, first_failed_at, is_in_flight: false }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Subject {
     newest_sequence: u64,
@@ -116,6 +140,18 @@ impl Endpoint {
         Self::default()
     }
 
+    /// An endpoint that another process knew, and to which nothing could be delivered since then.
+    pub fn failing_for(since: Option<Duration>) -> Self {
+        Self { failing_since: since, ..Self::default() }
+    }
+
+    /// How far a delivery is that waits; `None` for one that does not.
+    pub fn progress(&self, position: u64) -> Option<Progress> {
+        let waiting = self.waiting.get(&position)?;
+        let Waiting { attempts, due_at, first_failed_at, .. } = *waiting;
+        Some(Progress { attempts, due_at, first_failed_at })
+    }
+
     /// Whether it gets nothing more.
     pub const fn is_disabled(&self) -> bool {
         self.is_disabled
@@ -136,9 +172,19 @@ impl Endpoint {
         let now = now.elapsed;
         let mut outputs = Vec::new();
         match input {
-            Input::Occurred(event) => self.occurred(event, now, &mut outputs),
+            Input::Occurred(event) => {
+                let progress = Progress { due_at: now, ..Progress::default() };
+                self.occurred(Waiting::new(event, progress), &mut outputs);
+            }
+            Input::Resumed(event, progress) => self.occurred(Waiting::new(event, progress), &mut outputs),
             Input::Answered { position, outcome, random } => {
                 self.answered(position, outcome, random, now, &mut outputs);
+            }
+            Input::Withdrawn { position } => {
+                if self.waiting.get(&position).is_some_and(|waiting| waiting.is_in_flight) {
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                }
+                self.remove(position);
             }
             Input::Tick => {}
             Input::Enable => {
@@ -151,8 +197,8 @@ impl Endpoint {
         outputs
     }
 
-    fn occurred(&mut self, event: Event, now: Duration, outputs: &mut Vec<Output>) {
-        let position = event.position;
+    fn occurred(&mut self, new: Waiting, outputs: &mut Vec<Output>) {
+        let (event, position) = (&new.event, new.event.position);
         if self.is_disabled {
             return outputs.push(Output::GaveUp { position });
         }
@@ -169,8 +215,7 @@ impl Endpoint {
         let subject = self.subjects.entry(event.subject.clone()).or_default();
         subject.newest_sequence = subject.newest_sequence.max(event.sequence);
         subject.queue.insert(position);
-        let waiting = Waiting { event, attempts: 0, due_at: now, first_failed_at: None, is_in_flight: false };
-        self.waiting.insert(position, waiting);
+        self.waiting.insert(position, new);
     }
 
     fn answered(&mut self, position: u64, outcome: Outcome, random: u64, now: Duration, outputs: &mut Vec<Output>) {
@@ -360,6 +405,24 @@ mod tests {
             assert_eq!(outputs.first(), Some(&Output::GaveUp { position: 1 }));
             assert!((22 * 3_600..24 * 3_600).contains(&now_s), "{now_s}");
         }
+    }
+
+    /// Case E9: whoever takes over goes on where the other was.
+    #[test]
+    fn delivery_of_another_process_goes_on_with_its_attempts_and_holds_its_subject() {
+        let mut it = Endpoint::failing_for(Some(Duration::from_secs(90)));
+        let event = |position, sequence| Event { position, subject: "hall".to_owned(), sequence };
+        let seconds = Duration::from_secs;
+        let tried = Progress { attempts: 2, due_at: seconds(130), first_failed_at: Some(seconds(95)) };
+        assert_eq!(it.apply(Input::Resumed(event(1, 1), tried), at(100)), []);
+        assert_eq!(it.apply(Input::Resumed(event(2, 2), Progress::default()), at(100)), [], "held by the one before");
+        assert_eq!(it.apply(Input::Tick, at(130)), [send(1, 3, 2)]);
+        assert_eq!(it.progress(2), Some(Progress::default()));
+        assert_eq!(it.apply(answer(1, Outcome::Delivered), at(131)), [send(2, 1, 2)]);
+        assert_eq!((it.progress(1), it.failing_since()), (None, None));
+        assert_eq!(it.apply(Input::Withdrawn { position: 2 }, at(132)), []);
+        assert_eq!(it.waiting(), 0);
+        it.check_invariants();
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod endpoint;
 mod retry;
 mod sign;
 
-pub use endpoint::{Delivery, Endpoint, Event, IN_FLIGHT_MAX, Input, ORDER_HOLD, Outcome, Output, QUEUE_MAX};
+pub use endpoint::{Delivery, Endpoint, Event, IN_FLIGHT_MAX, Input, ORDER_HOLD, Outcome, Output, Progress, QUEUE_MAX};
 pub use retry::{ATTEMPTS_MAX, GIVE_UP_AFTER, RETRY_AFTER_MAX, pause};
 pub use sign::{InvalidSecret, SECRET_BYTES, SECRETS_MAX, Secret, signature};

@@ -35,6 +35,14 @@ pub(crate) enum Denied {
     /// Another publisher is live.
     #[error("This stream is being published already.")]
     Busy,
+    /// The operator has suspended the tenant.
+    #[error("The operator has suspended the tenant of this stream.")]
+    Suspended,
+    /// As many streams of the tenant are published as it may publish at once.
+    #[error(
+        "{0} of this tenant's streams are being published, which is its quota: end one, or ask the operator for more."
+    )]
+    Publishers(u64),
     /// The one session that the streamer let this ingest seal is over.
     #[error("The session that was delegated to this ingest is over: the streamer has to delegate another.")]
     SessionOver,
@@ -57,6 +65,8 @@ impl Denied {
             Self::Token(refusal) => refusal.label(),
             Self::NoStream => "token_streams",
             Self::Busy => "busy",
+            Self::Suspended => "tenant_suspended",
+            Self::Publishers(_) => "tenant_quota",
             Self::SessionOver => "session_over",
             Self::Full => "full",
             Self::Stopping => "stopping",
@@ -66,11 +76,17 @@ impl Denied {
     /// `code` of the RTMP `onStatus`. Encoders try again after `NetStream.Failed`, and not after the other.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::NotReady(_) | Self::SessionOver | Self::Full | Self::Stopping => "NetStream.Failed",
-            Self::Token(refusal) if refusal.may_pass_later() => "NetStream.Failed",
-            Self::Token(_) | Self::WrongKey | Self::KeyTooLong(_) | Self::NoIssuer | Self::NoStream | Self::Busy => {
-                "NetStream.Publish.BadName"
+            Self::NotReady(_) | Self::Publishers(_) | Self::SessionOver | Self::Full | Self::Stopping => {
+                "NetStream.Failed"
             }
+            Self::Token(refusal) if refusal.may_pass_later() => "NetStream.Failed",
+            Self::Token(_)
+            | Self::WrongKey
+            | Self::KeyTooLong(_)
+            | Self::NoIssuer
+            | Self::NoStream
+            | Self::Suspended
+            | Self::Busy => "NetStream.Publish.BadName",
         }
     }
 
@@ -107,21 +123,28 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What a publisher may do, as far as is known without the table of streams.
+/// What a publisher may do, as far as was found out before the streams were locked.
 #[derive(Debug)]
-pub(crate) enum Right<'a> {
-    Key(&'a str),
+pub(crate) enum Right {
+    Key { stream: StreamId, mac: KeyMac },
     Token { stream: StreamId, verified: Verified },
 }
 
-impl Right<'_> {
+impl Right {
+    /// What a stream key opens. Costs a MAC for each key that it may be, so nobody may hold a lock meanwhile.
+    pub(crate) fn of_key(key: &str, table: &KeyTable) -> Result<Self, Denied> {
+        let (stream, mac) = table.stream_of(key).ok_or(Denied::WrongKey)?;
+        Ok(Self::Key { stream: stream.clone(), mac })
+    }
+
     /// The stream that it opens, and what has to stay valid.
     pub(crate) fn credential(self, table: &KeyTable, issuers: &Issuers) -> Result<(StreamId, Credential), Denied> {
         match self {
-            Self::Key(key) => {
-                let (stream, mac) = table.stream_of(key).ok_or(Denied::WrongKey)?;
-                Ok((stream.clone(), Credential::Key(mac)))
+            // The table may be another one since the key was looked for.
+            Self::Key { stream, mac } if table.standing(&stream, &mac) == KeyState::Valid => {
+                Ok((stream, Credential::Key(mac)))
             }
+            Self::Key { .. } => Err(Denied::WrongKey),
             Self::Token { stream, .. } if !table.has(&stream) => Err(Denied::NoStream),
             // The issuer may have taken it back since it was checked.
             Self::Token { verified, .. } if !issuers.stands(&verified) => Err(Refusal::NoKey.into()),

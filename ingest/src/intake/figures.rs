@@ -7,6 +7,7 @@ use media::{Now, UnixMillis};
 
 use super::encoder_metadata::EncoderMetadata;
 use super::input::InputCounters;
+use super::tenants::OverQuota;
 use crate::pipeline::{AudioFormat, Counters, Input, VideoFormat};
 
 /// Figures of the newest publisher.
@@ -23,6 +24,8 @@ pub(crate) struct PublisherFigures {
     pub(crate) audio: Option<AudioFormat>,
     /// When the newest picture and the newest sound came, by the monotonic clock.
     pub(crate) heard: (Option<Duration>, Option<Duration>),
+    /// Its tenant's publishers send more than the quota.
+    pub(crate) over_quota: Option<OverQuota>,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +66,11 @@ impl Figures {
     /// Takes what the encoder says of itself, in place of what the one before said.
     pub(crate) fn announced(&self, announced: EncoderMetadata) {
         self.with(|figures| figures.announced = announced);
+    }
+
+    /// Takes whether the tenant is above its quota.
+    pub(crate) fn over_quota(&self, over: Option<OverQuota>) {
+        self.with(|figures| figures.over_quota = over);
     }
 
     /// A publisher begins: its figures start anew, except for what it announced.

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use issuers::{Issuers, Use};
-use media::{SessionId, StreamId};
-use messages::SessionState;
+use media::{NodeId, SessionId, StreamId};
+use messages::{InputReport, SessionState};
 use node::CancellationToken;
 use node::clock::Clock;
 use rtmp::StreamKey;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
 use super::credential::{Credential, Denied, Right, Shown};
@@ -20,6 +21,7 @@ use super::encoder_metadata::EncoderMetadata;
 use super::figures::Figures;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
+use super::tenants::{Limits, OverQuota, Publishers, Verdict};
 use crate::authority::{self, Authority};
 use crate::keys::KeyTable;
 
@@ -30,6 +32,10 @@ const MEDIA_DEPTH: usize = 256;
 const PUBLISHERS_DEPTH: usize = 4;
 /// Streams at once. Encoding limits them far earlier.
 const STREAMS_MAX: usize = 256;
+/// How often the use of tenants' quotas is judged.
+const JUDGE_INTERVAL: Duration = Duration::from_secs(2);
+/// What a publisher is told before control has answered.
+const NO_TABLE: &str = "No table of stream keys yet.";
 
 /// A publisher's hold on its stream. Dropping it reports that the connection is gone.
 pub(crate) struct Publication {
@@ -167,6 +173,8 @@ pub(crate) struct Hub {
     clock: Clock,
     patience: Patience,
     channels: Mutex<HashMap<StreamId, Channel>>,
+    /// Who publishes in the whole cluster.
+    publishers: Mutex<Publishers>,
     next_publisher: AtomicU64,
     shutdown: CancellationToken,
     drive: Drive,
@@ -177,7 +185,7 @@ impl Hub {
     /// Without streams; `drive` is the task of each.
     pub(crate) fn new(
         (authority, issuers): (Arc<Authority>, Arc<Issuers>),
-        clock: Clock,
+        (node, clock): (NodeId, Clock),
         patience: Patience,
         drive: Drive,
         shutdown: CancellationToken,
@@ -188,6 +196,7 @@ impl Hub {
             clock,
             patience,
             channels: Mutex::default(),
+            publishers: Mutex::new(Publishers::new(node)),
             next_publisher: AtomicU64::new(1),
             shutdown,
             drive,
@@ -203,18 +212,25 @@ impl Hub {
     /// Lets a publisher with this key, or this token, publish its stream, or says why not. A token whose key is not known yet waits for
     /// its issuer, for some seconds at most.
     pub(crate) async fn admit(self: &Arc<Self>, key: &StreamKey) -> Result<Publication, Denied> {
+        if let Some(reason) = self.authority.not_ready(self.clock.now().wall) {
+            return Err(Denied::NotReady(reason));
+        }
         let right = match Shown::of(key)? {
-            Shown::Key(key) => Right::Key(key),
+            Shown::Key(key) => {
+                let table = self.authority.table().ok_or(Denied::NotReady(NO_TABLE))?;
+                Right::of_key(key, &table)?
+            }
             Shown::Token { .. } if self.issuers.is_empty_for(Use::Publish) => return Err(Denied::NoIssuer),
             Shown::Token { token, stream } => {
-                let verified = self.issuers.check(token, Use::Publish).await?;
-                Right::Token { stream: verified.streams.one(stream)?, verified }
+                let owner = |stream: &StreamId| self.authority.owner(stream);
+                let (stream, verified) = self.issuers.publish(token, stream, owner).await?;
+                Right::Token { stream, verified }
             }
         };
         self.enter(right)
     }
 
-    fn enter(self: &Arc<Self>, right: Right<'_>) -> Result<Publication, Denied> {
+    fn enter(self: &Arc<Self>, right: Right) -> Result<Publication, Denied> {
         if self.shutdown.is_cancelled() {
             return Err(Denied::Stopping);
         }
@@ -224,7 +240,7 @@ impl Hub {
         }
         let mut channels = self.channels();
         // Read under the lock, so that `check_credentials` with a newer table sees every publisher admitted by an older one.
-        let table = self.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
+        let table = self.authority.table().ok_or(Denied::NotReady(NO_TABLE))?;
         let (stream, credential) = right.credential(&table, &self.issuers)?;
         let ends_at = credential.ends_at(now);
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
@@ -234,6 +250,7 @@ impl Hub {
         let new = NewPublisher { media: received, link: Arc::clone(&link) };
         // A driver that panicked leaves its channel behind; it must not lock its stream for ever.
         channels.retain(|_, channel| !channel.publishers.is_closed());
+        self.ensure_tenant_may(&stream, &channels, now.elapsed)?;
         if let Some(channel) = channels.get_mut(&stream) {
             let silent_for = channel.link.silent_for(now.elapsed);
             // Reserved before the lifecycle changes, so that a full queue changes nothing.
@@ -272,6 +289,83 @@ impl Hub {
         Ok(Publication { stream, publisher, media, link, ends_at, hub: Arc::clone(self) })
     }
 
+    /// Whether the tenant of a stream may publish it: it is not suspended, and has room for one more.
+    fn ensure_tenant_may(
+        &self,
+        stream: &StreamId,
+        channels: &HashMap<StreamId, Channel>,
+        now: Duration,
+    ) -> Result<(), Denied> {
+        let Some(tenant) = self.authority.tenant_of(stream) else { return Ok(()) };
+        if tenant.is_suspended {
+            return Err(Denied::Suspended);
+        }
+        // A stream that waits for its publisher has its place already.
+        let Some(most) = tenant.quota.publishers.filter(|_| !channels.contains_key(stream)) else { return Ok(()) };
+        let is_its = |other: &StreamId| self.authority.tenant_of(other).is_some_and(|its| its.slug == tenant.slug);
+        let mut others = self.publishers().elsewhere(now, is_its);
+        others.extend(channels.keys().filter(|other| is_its(other)).cloned());
+        others.remove(stream);
+        if u64::try_from(others.len()).unwrap_or(u64::MAX) >= most {
+            return Err(Denied::Publishers(most));
+        }
+        Ok(())
+    }
+
+    fn publishers(&self) -> MutexGuard<'_, Publishers> {
+        // What is half written of a report is replaced by the next one.
+        self.publishers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears what is published at all ingests, and lets publishers go whose tenants use more than they may. Never returns.
+    ///
+    /// # Errors
+    /// When the bus takes no subscription.
+    pub(crate) async fn follow_tenants(&self, context: &node::Context) -> Result<(), bus::BusError> {
+        let mut reports = context.bus.subscribe(&context.prefix.filter("streams/+/input")).await?;
+        let mut ticks = tokio::time::interval(JUDGE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = reports.recv() => match message {
+                    Some(message) => {
+                        if let Ok(report) = serde_json::from_slice::<InputReport>(&message.payload) {
+                            self.publishers().heard(&report, self.clock.elapsed());
+                        }
+                    }
+                    None => return std::future::pending().await,
+                },
+                _ = ticks.tick() => self.judge(),
+            }
+        }
+    }
+
+    fn judge(&self) {
+        let limits_of = |stream: &StreamId| {
+            let tenant = self.authority.tenant_of(stream)?;
+            let (publishers, input_bps) = (tenant.quota.publishers, tenant.quota.input_bps);
+            (publishers.is_some() || input_bps.is_some()).then_some(Limits { slug: tenant.slug, publishers, input_bps })
+        };
+        let verdicts = self.publishers().judge(self.clock.now(), limits_of);
+        let channels = self.channels();
+        for verdict in verdicts {
+            let (Verdict::Warn(stream, _) | Verdict::TooMuch(stream, _) | Verdict::TooMany(stream, _)) = &verdict;
+            let Some(channel) = channels.get(stream) else { continue };
+            let words = match &verdict {
+                Verdict::Warn(_, over) => {
+                    channel.figures.over_quota(*over);
+                    continue;
+                }
+                Verdict::TooMuch(_, OverQuota { used, quota }) => format!(
+                    "This tenant's streams bring {used} bit/s, and its quota is {quota}: lower the bit rate, or ask the operator for more."
+                ),
+                Verdict::TooMany(_, most) => Denied::Publishers(*most).to_string(),
+            };
+            tracing::warn!(%stream, words, "a publisher is let go for its tenant's quota");
+            channel.link.close(Ending::Quota, &words);
+        }
+    }
+
     fn open(
         self: &Arc<Self>,
         (stream, session): (&StreamId, Option<SessionId>),
@@ -297,15 +391,17 @@ impl Hub {
         Channel { lifecycle, link, credential, publishers, figures }
     }
 
-    /// Closes publishers whose keys or tokens are no longer valid, after each table of keys from control, and each fetch of an issuer's
-    /// keys. Never returns.
+    /// Closes publishers whose keys or tokens are no longer valid, and those of suspended tenants: after each table of keys from control,
+    /// each fetch of an issuer's keys, and each change of the metadata log. Never returns.
     pub(crate) async fn follow_credentials(&self) {
         let (mut tables, mut fetches) = (self.authority.tables(), self.issuers.fetches());
+        let mut rows = self.authority.rows();
         loop {
             // The senders live as long as `self`.
             let changed = tokio::select! {
                 changed = tables.changed() => changed,
                 changed = fetches.changed() => changed,
+                changed = rows.changed() => changed,
             };
             if changed.is_err() {
                 return std::future::pending().await;
@@ -321,6 +417,8 @@ impl Hub {
         for (stream, channel) in self.channels().iter() {
             if let Some((ending, words)) = channel.credential.objection(stream, table, &self.issuers) {
                 channel.link.close(ending, words);
+            } else if self.authority.tenant_of(stream).is_some_and(|tenant| tenant.is_suspended) {
+                channel.link.close(Ending::Suspended, &Denied::Suspended.to_string());
             }
         }
     }

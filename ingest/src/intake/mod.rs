@@ -11,3 +11,4 @@ pub(crate) mod hub;
 pub(crate) mod input;
 pub(crate) mod lifecycle;
 pub(crate) mod publication;
+pub(crate) mod tenants;

@@ -30,6 +30,10 @@ pub(crate) enum Ending {
     TokenEnded,
     /// The issuer has taken back the key that signed its token.
     TokenRevoked,
+    /// The operator has suspended the tenant of its stream.
+    Suspended,
+    /// Its tenant has used up a quota.
+    Quota,
     /// Its media cannot be decoded, encoded or packaged.
     Media,
     /// The role is shutting down.
@@ -47,6 +51,8 @@ impl Ending {
             Self::Deleted => "stream_deleted",
             Self::TokenEnded => "token_ended",
             Self::TokenRevoked => "token_revoked",
+            Self::Suspended => "tenant_suspended",
+            Self::Quota => "tenant_quota",
             Self::Media => "media",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
@@ -61,6 +67,8 @@ impl Ending {
             | Self::Deleted
             | Self::TokenEnded
             | Self::TokenRevoked
+            | Self::Suspended
+            | Self::Quota
             | Self::Media => "NetStream.Publish.BadName",
             Self::Stopping | Self::Failed => "NetStream.Failed",
         }

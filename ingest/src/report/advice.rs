@@ -11,6 +11,7 @@ use std::time::Duration;
 use media::{BitsPerSecond, Now, UnixMillis};
 use messages::{InputReport, Severity, VideoInput, Warning};
 
+use crate::intake::tenants::OverQuota;
 use crate::pipeline::BreakReason;
 
 /// How long an event is shown.
@@ -25,6 +26,7 @@ const CHANGES_MAX: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     NoPicture,
+    OverQuota,
     Slow,
     RungsShed,
     PassThroughEnded,
@@ -45,8 +47,9 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::NoPicture,
+        Self::OverQuota,
         Self::Slow,
         Self::RungsShed,
         Self::PassThroughEnded,
@@ -69,6 +72,7 @@ impl Kind {
     const fn label(self) -> &'static str {
         match self {
             Self::NoPicture => "no_picture",
+            Self::OverQuota => "over_quota",
             Self::Slow => "slower_than_real_time",
             Self::RungsShed => "rungs_shed",
             Self::PassThroughEnded => "pass_through_ended",
@@ -102,7 +106,7 @@ impl Kind {
             // These count over their own windows, or are steady by nature.
             Self::ClockJumped | Self::Damaged | Self::Reconnects | Self::RungsShed => (0, 0),
             Self::PassThroughEnded | Self::ClockOffset | Self::Transcoded => (0, 0),
-            Self::AudioTranscoded | Self::NoPicture => (0, 0),
+            Self::AudioTranscoded | Self::NoPicture | Self::OverQuota => (0, 0),
             Self::KeyframeInterval | Self::NoAudio | Self::Reordering => (0, 4),
             Self::AudioSkew | Self::Slow | Self::FrameRate => (6, 10),
             Self::BitRateLow | Self::BitRateHigh | Self::Fast => (15, 15),
@@ -132,6 +136,8 @@ pub(super) struct Seen<'a> {
     pub(super) sound_silent_for: Option<Duration>,
     /// Whether a keyframe interval was seen whole.
     pub(super) interval_is_whole: bool,
+    /// The publishers of its tenant send more than the quota.
+    pub(super) over_quota: Option<OverQuota>,
 }
 
 /// Derives warnings from what is seen.
@@ -261,6 +267,12 @@ fn said(kind: Kind, seen: &Seen<'_>, before: Before, shown: bool) -> Option<Stri
     let report = seen.report;
     match kind {
         Kind::NoPicture => no_picture(seen),
+        Kind::OverQuota => seen.over_quota.map(|OverQuota { used, quota }| {
+            format!(
+                "the streams of this tenant bring {used} bit/s, and its quota is {quota}: lower the bit rate, or the newest publisher is \
+                 disconnected"
+            )
+        }),
         Kind::NoAudio => no_audio(seen),
         Kind::KeyframeInterval => keyframes(report.video.as_ref()?, seen.interval_is_whole, shown),
         Kind::FrameRate => frame_rate(report.video.as_ref()?, shown),

@@ -209,6 +209,7 @@ fn seen<'a>(
         picture_silent_for: since(publisher.heard.0),
         sound_silent_for: since(publisher.heard.1),
         interval_is_whole: publisher.input.has_whole_interval(),
+        over_quota: publisher.over_quota,
     }
 }
 

@@ -98,6 +98,11 @@ impl Control {
             .with_state(Arc::clone(self))
     }
 
+    /// Writes a row of the metadata log.
+    pub(crate) async fn write(&self, body: metadata::Body) {
+        self.granter.get().unwrap().write(body).await.unwrap();
+    }
+
     /// Begins the metadata log.
     async fn begin(&self, context: &Context, shutdown: &CancellationToken) {
         let granter = Granter::open(context, &self.root, shutdown).await.unwrap();
@@ -139,7 +144,12 @@ pub(crate) fn table_of(keys: &[String]) -> String {
     let pepper = Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap();
     let name: StreamId = "demo".parse().unwrap();
     let mac_key = pepper.mac_key(MacForm::OfStream, &name);
-    let entry = |key: &String| StreamEntry { name: name.clone(), key_mac: mac_key.mac(key), mac_key: mac_key.clone() };
+    let entry = |key: &String| StreamEntry {
+        name: name.clone(),
+        key_mac: mac_key.mac(key),
+        mac_key: mac_key.clone(),
+        hint: String::new(),
+    };
     serde_json::to_string(&StreamTable { streams: keys.iter().map(entry).collect() }).unwrap()
 }
 
@@ -427,6 +437,11 @@ impl Cluster {
     }
 
     /// All session messages of the stream, in order.
+    /// Has control write a row into the metadata log.
+    pub(crate) async fn write(&self, body: metadata::Body) {
+        self.control.granter.get().unwrap().write(body).await.unwrap();
+    }
+
     pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
         self.sessions.borrow().clone()
     }

@@ -16,5 +16,6 @@ mod owners;
 mod publishing;
 mod receiver;
 mod rtmps;
+mod tenants;
 mod thumbnails;
 mod tokens;

@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use issuers::{Algorithm, Role, Rule, Settings, Use};
+use issuers::{Algorithm, Document, DocumentKind, Role, Rule, Settings, Use};
 use media::Epoch;
 use messages::SessionState;
+use metadata::{Body, TokenIssuer};
 use node::clock::Clock;
 use serde_json::{Value, json};
 use testkit::issuer::{Fault, Issuer};
 use testkit::jwt::SigningKey;
-use testkit::wait::within;
+use testkit::wait::{PATIENCE, eventually_async, within};
 
 use crate::client::SilentPublisher;
 use crate::cluster::{Cluster, KEY, text};
@@ -26,6 +27,7 @@ async fn cluster_of(issuer: &Issuer) -> Cluster {
         uses: vec![Use::Publish],
         rules: vec![Rule { claim: "r".to_owned(), equals: "s".to_owned(), role: Role::Producer }],
         streams_claim: "streams".to_owned(),
+        sign_in: None,
     };
     Cluster::start(move |config| {
         config.issuers = vec![settings];
@@ -141,6 +143,57 @@ async fn publisher_whose_signing_key_the_issuer_takes_back_is_let_go() {
     let stranger = SigningKey::ed25519("stranger").token(&claims(&issuer, 300));
     let said = SilentPublisher::connect_with(&cluster, &stranger).await.err().unwrap();
     assert!(said.contains("The issuer has no such key"), "{said}");
+    let said = publisher.read_to_end().await;
+    assert!(said.contains("has taken back the key of this token"), "{said}");
+    cluster.stop().await;
+}
+
+/// An issuer that a tenant has registered: control has written it and its keys into the log, and the ingest asks nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_of_an_issuer_in_the_metadata_log_publishes_its_tenants_streams_until_it_is_gone() {
+    let key = SigningKey::ed25519("k");
+    let cluster = Cluster::start(|_| {}).await;
+    let row = |tenant: Option<&str>, audience: &str, leeway_s| {
+        let settings = Settings {
+            url: "https://idp.example/".to_owned(),
+            audiences: vec![audience.to_owned()],
+            algorithms: vec![Algorithm::EdDSA],
+            jwks_url: "https://192.0.2.1/jwks".to_owned(),
+            leeway_s,
+            uses: vec![Use::Publish, Use::View],
+            rules: vec![Rule { claim: "r".to_owned(), equals: "s".to_owned(), role: Role::Producer }],
+            streams_claim: "streams".to_owned(),
+            sign_in: None,
+        };
+        let document = Document { kind: DocumentKind::Issuer, settings, keys: vec![key.jwk()] };
+        let (id, document) = (format!("iss_{audience}"), serde_json::to_string(&document).unwrap());
+        Body::TokenIssuer(TokenIssuer { id, tenant: tenant.map(str::to_owned), document })
+    };
+    let of = |audience: &str, streams: &str| {
+        let now = now_s();
+        let claims = json!({"iss": "https://idp.example/", "aud": audience, "iat": now, "exp": now + 300, "r": "s", "streams": streams});
+        key.token(&claims)
+    };
+    let said = SilentPublisher::connect_with(&cluster, &of("own", "demo")).await.err().unwrap();
+    assert!(said.contains("takes stream keys only"), "{said}");
+    cluster.write(row(None, "own", 1)).await;
+    cluster.write(row(Some("acme"), "acme", 1)).await;
+    let publisher = eventually_async("the ingest knows the issuer", PATIENCE, async || {
+        SilentPublisher::connect_with(&cluster, &of("own", "demo")).await.ok()
+    })
+    .await;
+    for (audience, shown, words) in [
+        ("acme", of("acme", "demo"), "names other streams"),
+        ("acme", of("acme", "acme.demo"), "a stream that does not exist"),
+        ("acme", format!("demo?token={}", of("acme", "*")), "names other streams"),
+        ("own", of("own", "acme.demo"), "names other streams"),
+        ("none", of("none", "demo"), "as aud or azp"),
+    ] {
+        let said = SilentPublisher::connect_with(&cluster, &shown).await.err().expect(words);
+        assert!(said.contains(words) && said.contains("NetStream.Publish.BadName"), "{audience}: {said}");
+    }
+    // Other settings are other rights: whoever was admitted by those of before is let go.
+    cluster.write(row(None, "own", 2)).await;
     let said = publisher.read_to_end().await;
     assert!(said.contains("has taken back the key of this token"), "{said}");
     cluster.stop().await;

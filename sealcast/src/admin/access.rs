@@ -203,7 +203,7 @@ pub(crate) async fn audit(command: AuditCommand) -> anyhow::Result<()> {
 }
 
 /// All rows of a list, page by page.
-async fn all(admin: &Admin, path: &str, tenant: Option<&str>) -> anyhow::Result<Value> {
+pub(super) async fn all(admin: &Admin, path: &str, tenant: Option<&str>) -> anyhow::Result<Value> {
     let mut rows = Vec::new();
     let mut page = format!("{path}?limit=200");
     loop {
@@ -223,15 +223,15 @@ fn name(text: &str) -> anyhow::Result<&str> {
     Ok(text)
 }
 
-fn path(list: &str, row: &str) -> anyhow::Result<String> {
+pub(super) fn path(list: &str, row: &str) -> anyhow::Result<String> {
     Ok(format!("{list}/{}", name(row)?))
 }
 
-fn time(at: &Value) -> String {
+pub(super) fn time(at: &Value) -> String {
     at.as_i64().map_or_else(|| "-".to_owned(), |at| UnixMillis(at).to_string())
 }
 
-fn lines(lines: &[(&str, String)]) -> String {
+pub(super) fn lines(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect()
 }
 

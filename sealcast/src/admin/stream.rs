@@ -6,10 +6,11 @@ use std::time::Duration;
 use media::UnixMillis;
 use messages::{AudioInput, InputReport, Severity, VideoInput, Warning};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Admin, field, items, node, table};
 use crate::cli::StreamCommand;
+use crate::cli::access::{EmbedName, OnOff, StreamSetFlags, WritersName};
 
 /// How often `--watch` asks control: as often as the ingest reports on its input.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -40,15 +41,27 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
             let stream = admin.ask(Method::POST, "/streams", Some(body)).await?;
             admin.print(&stream, with_key)
         }
-        StreamCommand::Set { name, visibility, admin } => {
+        StreamCommand::Set(flags) => set(&flags).await,
+        StreamCommand::Embed { name, base_url, of, admin } => {
             let admin = Admin::connect(&admin)?;
-            let (path, body) = (
-                format!("/streams/{}/visibility", checked(&name)?),
-                serde_json::json!({ "visibility": visibility.name() }),
-            );
-            let set = admin.ask(Method::POST, &path, Some(body)).await?;
-            admin.print(&set, |set| {
-                format!("stream {name} is {}\n{}", field(set, "visibility"), node::acknowledged(set))
+            let base = base_url.map_or_else(String::new, |base| format!("?base_url={base}"));
+            let path = format!("/streams/{}/embed{base}", checked(&name)?);
+            let frame = admin.api(Method::GET, &path, Some(&of.tenant), None).await?;
+            admin.print(&frame, |frame| {
+                let sites = match field(frame, "embed") {
+                    "anywhere" => "every site shows it".to_owned(),
+                    "listed" if !items(&frame["origins"]).is_empty() => {
+                        let sites: Vec<&str> = items(&frame["origins"]).iter().filter_map(Value::as_str).collect();
+                        format!("sites that show it: {}", sites.join(", "))
+                    }
+                    _ => format!("no other site shows it: sealcast stream set {name} --origin https://SITE"),
+                };
+                let token = if frame["needs_token"] == true {
+                    format!("in place of TOKEN stands a viewer token: sealcast token create {name}\n")
+                } else {
+                    String::new()
+                };
+                format!("{}\n{sites}\n{token}", field(frame, "html"))
             })
         }
         StreamCommand::Show { name, watch, admin } => show(&name, watch, &Admin::connect(&admin)?).await,
@@ -66,6 +79,59 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
                 .print(&answer, |_| format!("stream {name} is deleted; its publisher is disconnected within seconds\n"))
         }
     }
+}
+
+/// Changes what is said of a stream. Visibility alone waits for the nodes, and says which have it.
+async fn set(flags: &StreamSetFlags) -> anyhow::Result<()> {
+    let admin = Admin::connect(&flags.admin)?;
+    let (name, mut patch) = (checked(&flags.name)?, json!({}));
+    if flags.no_origins || !flags.origins.is_empty() {
+        patch["origins"] = json!(flags.origins);
+    }
+    if let Some(embed) = flags.embed {
+        patch["embed"] = match embed {
+            EmbedName::Listed => "listed",
+            EmbedName::Anywhere => "anywhere",
+            EmbedName::Nowhere => "nowhere",
+        }
+        .into();
+    }
+    if let Some(chat) = flags.chat {
+        patch["chat"]["on"] = (chat == OnOff::On).into();
+    }
+    if let Some(slow) = flags.chat_slow {
+        patch["chat"]["slow_s"] = slow.as_secs().into();
+    }
+    if let Some(writers) = flags.chat_writers {
+        patch["chat"]["writers"] = if writers == WritersName::Token { "token" } else { "everybody" }.into();
+    }
+    let visibility = flags.visibility.map(|visibility| json!({ "visibility": visibility.name() }));
+    if patch != json!({}) {
+        if let Some(visibility) = visibility {
+            patch["visibility"] = visibility["visibility"].clone();
+        }
+        let set = admin.api(Method::PATCH, &format!("/streams/{name}"), Some(&flags.of.tenant), Some(patch)).await?;
+        return admin.print(&set, said);
+    }
+    let path = format!("/streams/{name}/visibility");
+    let set = admin.ask(Method::POST, &path, visibility).await?;
+    admin.print(&set, |set| format!("stream {name} is {}\n{}", field(set, "visibility"), node::acknowledged(set)))
+}
+
+/// What a stream says of who may watch it, where, and of its chat.
+fn said(stream: &Value) -> String {
+    let sites: Vec<&str> = items(&stream["origins"]).iter().filter_map(Value::as_str).collect();
+    let chat = &stream["chat"];
+    let chat = if chat["on"] == true {
+        format!("on, a message every {} s, written by {}", chat["slow_s"], field(chat, "writers"))
+    } else {
+        "off".to_owned()
+    };
+    line("stream", field(stream, "name"))
+        + &line("visibility", field(stream, "visibility"))
+        + &line("sites", &if sites.is_empty() { "-".to_owned() } else { sites.join(", ") })
+        + &line("frames", field(stream, "embed"))
+        + &line("chat", &chat)
 }
 
 /// Shows a stream once, or repeatedly until Ctrl-C. Only the former says how to get a key.

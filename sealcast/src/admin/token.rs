@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Admin, field, node};
+use super::access::{all, path, time};
+use super::{Admin, field, items, node, table};
 use crate::cli::{TokenCommand, TokenFlags};
 
 /// `sealcast token …`
@@ -14,19 +15,41 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create(flags) => {
             let admin = Admin::connect(&flags.admin)?;
-            let made = admin.ask(Method::POST, "/viewer-tokens", Some(wanted(&flags))).await?;
+            let made = admin.api(Method::POST, "/viewer-tokens", Some(&flags.of.tenant), Some(wanted(&flags))).await?;
             admin.print(&made, shown)
         }
-        TokenCommand::Revoke { id, sub, up_to_ver, stream, admin } => {
+        TokenCommand::Revoke { id, sub, up_to_ver, stream, of, admin } => {
             let admin = Admin::connect(&admin)?;
             let body = without_null(json!({ "jti": id, "sub": sub, "up_to_ver": up_to_ver, "stream": stream }));
-            let revoked = admin.ask(Method::POST, "/viewer-tokens/revoke", Some(body)).await?;
+            let revoked = admin.api(Method::POST, "/viewer-tokens/revoke", Some(&of.tenant), Some(body)).await?;
             admin.print(&revoked, |revoked| {
                 let next = revoked["up_to_ver"].as_u64().map_or_else(String::new, |ver| {
                     format!("new tokens of this viewer have version {} or later\n", ver.saturating_add(1))
                 });
                 format!("taken back\n{next}{}", node::acknowledged(revoked))
             })
+        }
+        TokenCommand::Keys { of, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let keys = all(&admin, "/signing-keys", Some(&of.tenant)).await?;
+            admin.print(&keys, |keys| {
+                let row = |key: &Value| {
+                    let texts = ["id", "name", "origin", "algorithm", "kid"].map(|name| field(key, name).to_owned());
+                    texts.into_iter().chain([time(&key["created_at"]), time(&key["expires_at"])]).collect()
+                };
+                let heading = ["KEY", "NAME", "HELD BY", "ALGORITHM", "KID", "MADE", "EXPIRES"];
+                table(&heading, &items(keys).iter().map(row).collect::<Vec<Vec<String>>>())
+            })
+        }
+        TokenCommand::NewKey { name, of, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let key = admin.api(Method::POST, "/signing-keys", Some(&of.tenant), Some(json!({ "name": name }))).await?;
+            admin.print(&key, |key| format!("key {} signs the next tokens\n", field(key, "id")))
+        }
+        TokenCommand::RetireKey { key, of, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let gone = admin.api(Method::DELETE, &path("/signing-keys", &key)?, Some(&of.tenant), None).await?;
+            admin.print(&gone, |_| format!("key {key} is retired: no token that it has signed counts any more\n"))
         }
     }
 }
@@ -40,6 +63,7 @@ fn wanted(flags: &TokenFlags) -> Value {
         "ver": flags.ver,
         "origins": flags.origins,
         "strict": flags.strict,
+        "max_viewers": flags.max_viewers,
         "base_url": flags.base_url,
     }))
 }

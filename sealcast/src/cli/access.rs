@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{AdminFlags, time_span};
+use super::{AdminFlags, VisibilityName, time_span};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
@@ -139,6 +139,67 @@ pub(crate) struct TenantFlag {
     /// Slug or identity of the tenant.
     #[arg(long, value_name = "TENANT", default_value = "default")]
     pub tenant: String,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(
+    ["visibility", "origins", "no_origins", "embed", "chat", "chat_slow", "chat_writers"]
+))]
+pub(crate) struct StreamSetFlags {
+    /// Name of the stream.
+    pub name: String,
+    /// Who may watch it.
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub visibility: Option<VisibilityName>,
+    /// A site that may read the stream by scripts and show its player, such as https://town.example or https://*.town.example; may be
+    /// given several times, and replaces those of before.
+    #[arg(long = "origin", value_name = "SITE")]
+    pub origins: Vec<String>,
+    /// Every site may read the stream by scripts, and none but the cluster's own shows its player.
+    #[arg(long, conflicts_with = "origins")]
+    pub no_origins: bool,
+    /// Which sites may show the player in a frame.
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub embed: Option<EmbedName>,
+    /// Whether there is a chat beside the player.
+    #[arg(long, value_enum, value_name = "ON")]
+    pub chat: Option<OnOff>,
+    /// Time between two messages of one writer, such as 10s; at most 1h, and 0s for none.
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    pub chat_slow: Option<Duration>,
+    /// Who may write in the chat.
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub chat_writers: Option<WritersName>,
+    #[command(flatten)]
+    pub of: TenantFlag,
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+/// Which sites may show a player in a frame, besides the cluster's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EmbedName {
+    /// Those of --origin.
+    Listed,
+    /// Every site.
+    Anywhere,
+    /// No other site.
+    Nowhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    On,
+    Off,
+}
+
+/// Who may write in a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WritersName {
+    /// Everybody who may watch, under a name of their choice.
+    Everybody,
+    /// Whoever has a token with --chat.
+    Token,
 }
 
 #[derive(Debug, Clone, Args)]

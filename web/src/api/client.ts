@@ -35,12 +35,16 @@ async function getJson(path: string, signal: AbortSignal): Promise<unknown> {
 }
 
 export async function fetchStreams(signal: AbortSignal): Promise<StreamSummary[]> {
-  return readStreams(await getJson('/api/v1/streams', signal));
+  // What everybody sees, also for somebody who is signed in.
+  return readStreams(await getJson('/api/v1/streams?view=public', signal));
 }
 
 /** A stream, with its paths below the viewer's token, if there is one (`tokenPath`). */
 export async function fetchStream(name: string, token: string, signal: AbortSignal): Promise<StreamDetail> {
-  const stream = readStream(await getJson(`${token}/api/v1/streams/${encodeURIComponent(name)}`, signal));
+  const view = token === '' ? '?view=public' : '';
+  const stream = readStream(
+    await getJson(`${token}/api/v1/streams/${encodeURIComponent(name)}${view}`, signal),
+  );
   const below = (path: string | null): string | null => path && token + path;
   const dvr = stream.dvr && { ...stream.dvr, url: token + stream.dvr.url };
   return { ...stream, dvr, poster: below(stream.poster), thumbnails: below(stream.thumbnails) };

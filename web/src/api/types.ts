@@ -71,6 +71,8 @@ export interface StreamDetail extends StreamSummary {
   thumbnails: string | null;
   /** Null until the node has admitted a seal of this stream. */
   verified: Verified | null;
+  /** Viewers write beside the player. */
+  hasChat: boolean;
 }
 
 /** Most streams read from an answer, so that a broken answer cannot fill the page. */
@@ -201,5 +203,6 @@ export function readStream(value: unknown): StreamDetail {
     verified: readVerified(value.verified),
     dvr: readDvr(value.dvr),
     thumbnails: path(value.thumbnails),
+    hasChat: isObject(value.chat),
   };
 }

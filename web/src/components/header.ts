@@ -32,7 +32,12 @@ export function header(): HTMLElement {
       h('img', { src: faviconUrl, alt: '', width: 30, height: 30 }),
       h('span', {}, 'Sealcast'),
     ),
-    themeButton(),
+    h(
+      'nav',
+      { class: 'header-side', 'aria-label': 'Sealcast' },
+      h('a', { href: '/studio' }, 'Studio'),
+      themeButton(),
+    ),
   );
 }
 

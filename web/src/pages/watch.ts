@@ -146,6 +146,8 @@ class Watch {
     }
     this.#detail = detail;
     this.#record(detail);
+    if (detail.hasChat)
+      void import('../chat/panel').then((chat) => chat.attachChat(this.#side, this.#stream, this.#token));
     this.#api = detail.state;
     this.#apiFailures = 0;
     this.#react();

@@ -2,6 +2,7 @@
  * Fetches what a join needs, before the player's code is loaded: the multivariant playlist, the media playlists of the first rung and
  * its audio, their init segments, and the parts from the last independent one that is far enough from the end. Requests that do not
  * depend on one another go out together, while the browser still parses the player's code; hls.js then finds its first requests answered.
+ * The node puts the playlists into the page when it has them.
  *
  * A failure here is not an error: hls.js requests the object again itself.
  */
@@ -18,6 +19,54 @@ export interface EarlyAnswer {
   askedMs: number;
   firstMs: number;
   endMs: number;
+}
+
+/** Playlists by URL, and when they came. */
+export interface Carried {
+  playlists: ReadonlyMap<string, string>;
+  askedMs: number;
+  firstMs: number;
+  endMs: number;
+}
+
+/** A page that is older than this carries no playlist that is worth reading, milliseconds. */
+const CARRIED_MS_MAX = 3_000;
+
+/** Reads the data block of the page (`broadcast/src/viewers/join.rs`). Empty when it is missing, malformed or old. */
+export function carriedPlaylists(
+  text: string | null | undefined,
+  base: string,
+  times: Omit<Carried, 'playlists'>,
+  nowMs: number,
+): Carried {
+  const playlists = new Map<string, string>();
+  const carried = { ...times, playlists };
+  if (!text || nowMs - times.endMs > CARRIED_MS_MAX) return carried;
+  try {
+    const read: unknown = JSON.parse(text);
+    if (typeof read !== 'object' || read === null) return carried;
+    for (const [path, playlist] of Object.entries(read)) {
+      if (typeof playlist === 'string' && URL.canParse(path, base)) {
+        playlists.set(new URL(path, base).href, playlist);
+      }
+    }
+  } catch {
+    // The page asks for the playlists itself.
+  }
+  return carried;
+}
+
+/** What this page carries. */
+export function carriedByPage(): Carried {
+  const [navigation] = performance.getEntriesByType('navigation');
+  const {
+    requestStart = 0,
+    responseStart = 0,
+    responseEnd = 0,
+  } = navigation instanceof PerformanceNavigationTiming ? navigation : {};
+  const times = { askedMs: requestStart, firstMs: responseStart, endMs: responseEnd };
+  const text = document.querySelector('#join')?.textContent;
+  return carriedPlaylists(text, location.href, times, performance.now());
 }
 
 async function answer(url: string, signal: AbortSignal): Promise<EarlyAnswer> {
@@ -42,9 +91,11 @@ export class EarlyJoin {
   variant: string | null = null;
   /** How far before the end of that playlist to start, seconds; null before the playlist, or if it has no parts. */
   beginSeconds: number | null = null;
+  readonly #carried: Carried;
 
-  constructor(url: string, bitsPerSecond: number) {
+  constructor(url: string, bitsPerSecond: number, carried: Carried) {
     this.url = new URL(url, location.href).href;
+    this.#carried = carried;
     this.bitsPerSecond = bitsPerSecond;
     void this.#run().catch(() => undefined);
   }
@@ -62,7 +113,12 @@ export class EarlyJoin {
   }
 
   #ask(url: string): Promise<EarlyAnswer> {
-    const asked = answer(url, this.#signal);
+    const { playlists, ...times } = this.#carried;
+    const carried = playlists.get(url);
+    const asked =
+      carried === undefined
+        ? answer(url, this.#signal)
+        : Promise.resolve({ ...times, body: new TextEncoder().encode(carried).buffer });
     asked.catch(() => undefined);
     this.#answers.set(url, asked);
     return asked;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use media::ClusterId;
-use metadata::{RevokedTokens, TokenId, ViewerDigest};
+use metadata::{RevokedTokens, TokenId, Verifier, ViewerDigest};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +18,17 @@ fn stream(name: &str) -> StreamId {
 }
 
 fn key() -> TokenKey {
-    TokenKey::from_seed(&[7; 32]).unwrap()
+    TokenKey::from_seed(&testkit::viewer_tokens::SEED).unwrap()
+}
+
+/// A key of the tenant `acme`.
+fn acme_key() -> TokenKey {
+    TokenKey::from_seed(&[9; 32]).unwrap()
+}
+
+fn key_of(key: &TokenKey, tenant: Option<&str>) -> Verifier {
+    let until = UnixMillis(NOW.0 + 7_200_000);
+    Verifier { key: key.public(), from: NOW, until, tenant: tenant.map(str::to_owned) }
 }
 
 fn claims() -> Claims {
@@ -49,9 +59,10 @@ fn rules_with(revoked: &[RevokedTokens]) -> Rules {
     Rules::from_facts(Facts {
         cluster: ClusterId::new("town").unwrap(),
         visibility: visibility.iter().map(|(name, visibility)| (stream(name), *visibility)).collect(),
-        keys: vec![(key().public(), NOW, UnixMillis(NOW.0 + 7_200_000))],
+        keys: vec![key_of(&key(), None), key_of(&acme_key(), Some("acme"))],
         revoked: revoked.to_vec(),
-        understood: None,
+        of_default: [stream("two.halls")].into(),
+        ..Facts::of(ClusterId::new("town").unwrap())
     })
 }
 
@@ -120,6 +131,57 @@ fn token_opens_what_it_names_and_nothing_else_whether_it_is_there_or_not() {
     let elsewhere = Claims { aud: "village".to_owned(), ..claims() };
     assert_eq!(with_token(&rules, &elsewhere, &HALL), Err(Refusal::Elsewhere));
     assert_eq!((Refusal::Elsewhere.status(), Refusal::Elsewhere.problem()), (403, "token-elsewhere"));
+}
+
+#[test]
+fn token_for_all_streams_opens_those_of_the_tenant_whose_key_it_is() {
+    let rules = rules();
+    let all = Claims { streams: Streams::All, ..claims() };
+    let with = |key: &TokenKey, claims: &Claims, name: &str| {
+        let token = Verified::read(&claims.sign(key).unwrap(), |id| rules.key(id)).unwrap();
+        let stream = stream(name);
+        rules.decide(&Ask {
+            class: Class::Stream,
+            stream: Some(&stream),
+            token: Some(Ok(&token)),
+            origin: None,
+            at: NOW,
+        })
+    };
+    let (holder, elsewhere) = (Ok(Allowed::Holder(OriginUse::Free)), Err(Refusal::Elsewhere));
+    for (name, of_default, of_acme) in [
+        ("hall", holder, elsewhere),
+        ("acme.hall", elsewhere, holder),
+        ("zenith.hall", elsewhere, elsewhere),
+        ("two.halls", holder, elsewhere),
+    ] {
+        assert_eq!(with(&key(), &all, name), of_default, "{name} by a key of default");
+        assert_eq!(with(&acme_key(), &all, name), of_acme, "{name} by a key of acme");
+        // Naming it does not help either.
+        let named = Claims { streams: Streams::Some(vec![Named::from(&stream(name))]), ..claims() };
+        assert_eq!(with(&acme_key(), &named, name), of_acme, "{name} by a key of acme");
+    }
+}
+
+#[test]
+fn revocation_of_a_tenant_takes_back_no_other_tenants_tokens() {
+    let all = Claims { streams: Streams::All, ..claims() };
+    for (revoked, default_is_over, acme_is_over) in [
+        (RevokedTokens::Token(TokenId([5; 8])), true, false),
+        (RevokedTokens::Token(TokenId([5; 8]).within(Some("acme"))), false, true),
+        (RevokedTokens::Token(TokenId([5; 8]).within(Some("zenith"))), false, false),
+        (RevokedTokens::Viewer { viewer: ViewerDigest::of("u81"), up_to_ver: 2 }, true, false),
+        (RevokedTokens::Viewer { viewer: ViewerDigest::within(Some("acme"), "u81"), up_to_ver: 2 }, false, true),
+    ] {
+        let rules = rules_with(std::slice::from_ref(&revoked));
+        for (key, name, is_over) in [(key(), "hall", default_is_over), (acme_key(), "acme.hall", acme_is_over)] {
+            let token = Verified::read(&all.sign(&key).unwrap(), |id| rules.key(id)).unwrap();
+            let stream = stream(name);
+            let ask =
+                Ask { class: Class::Stream, stream: Some(&stream), token: Some(Ok(&token)), origin: None, at: NOW };
+            assert_eq!(rules.decide(&ask) == Err(Refusal::Revoked), is_over, "{name} {revoked:?}");
+        }
+    }
 }
 
 #[test]

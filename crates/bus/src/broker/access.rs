@@ -15,7 +15,7 @@ pub enum Access {
     Broadcast,
     /// Alerts, its own presence.
     LoadBalancer,
-    /// Policy, changes of the catalogue, the metadata log, alerts, its own presence.
+    /// Policy, changes of the catalogue, the metadata log, chats, alerts, its own presence.
     Control,
     /// Nothing: for a person who only watches.
     Observer,
@@ -38,7 +38,7 @@ impl Access {
         let shared: &[&str] = match self {
             Self::Ingest => &["streams/+/session", "streams/+/input", "streams/+/seals", "streams/+/head", "alerts"],
             Self::Broadcast | Self::LoadBalancer => &["alerts"],
-            Self::Control => &["policy", "catalogue/update", "metadata/+", "alerts"],
+            Self::Control => &["policy", "catalogue/update", "metadata/+", "streams/+/chat", "alerts"],
             Self::Observer => return Vec::new(),
         };
         let mut filters: Vec<String> = shared.iter().map(|&filter| filter.to_owned()).collect();

@@ -3,7 +3,7 @@ use media::StreamId;
 use super::*;
 use crate::rows::Page;
 use crate::streams::tests::{Place, on_both_databases, pepper};
-use crate::{ApiSecret, Break, Kind, Quota, StreamKey, Texts};
+use crate::{ApiSecret, Break, Kind, Pages, Quota, StreamKey, Texts};
 
 on_both_databases! {
     tenant_has_its_own_streams_and_keys_and_they_go_with_it
@@ -12,11 +12,13 @@ on_both_databases! {
     records_of_two_controls_are_one_chain_and_an_edited_one_is_named
     version_before_reads_and_makes_streams_beside_this_one
     pages_follow_one_another_in_both_directions
+    what_a_stream_says_of_pages_is_kept_and_ends_with_it
+    answers_of_a_tenant_have_a_bound_and_the_oldest_go
 }
 
-const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-fn tenant(slug: &str, streams: Option<i64>) -> Tenant {
+pub(crate) fn tenant(slug: &str, streams: Option<i64>) -> Tenant {
     Tenant {
         id: Id::draw(Kind::Tenant, NOW),
         slug: slug.to_owned(),
@@ -34,6 +36,7 @@ fn channel(tenant: &Tenant, name: &str, at: i64) -> Channel {
         id: Id::draw(Kind::Stream, created_at),
         tenant: tenant.id.clone(),
         texts: Texts { title: format!("Title of {name}"), ..Texts::default() },
+        pages: Pages::default(),
         key: StreamKey::random().kept(&pepper(), &name),
         name,
         version: 1,
@@ -75,7 +78,7 @@ fn record(action: &str) -> Record {
     }
 }
 
-async fn make(catalogue: &Catalogue, edit: Edit) -> Result<(), Error> {
+pub(crate) async fn make(catalogue: &Catalogue, edit: Edit) -> Result<(), Error> {
     catalogue.commit(Commit { edit, record: record("test"), answer: None }).await
 }
 
@@ -156,7 +159,7 @@ async fn of_two_changes_of_one_version_the_second_is_refused(place: Place) {
     let deleted = make(&catalogue, Edit::DeleteChannel(new.clone())).await;
     assert!(matches!(deleted, Err(Error::VersionMismatch)), "it has version 2: {deleted:?}");
     catalogue.set_visibility(&new.name, "token").await.unwrap();
-    make(&catalogue, Edit::DeleteChannel(Channel { version: 2, ..new })).await.unwrap();
+    make(&catalogue, Edit::DeleteChannel(Channel { version: 3, ..new })).await.unwrap();
     assert!(catalogue.visibilities().await.unwrap().is_empty(), "another of its name is public");
     let (key, _) = api_key(&default);
     make(&catalogue, Edit::CreateApiKey(key.clone())).await.unwrap();
@@ -269,4 +272,66 @@ async fn pages_follow_one_another_in_both_directions(place: Place) {
     assert_eq!(found(Page { like: Page::containing("%"), ..first_page(9) }).await, 0);
     let between = Page { made_after: Some(UnixMillis(1)), made_before: Some(UnixMillis(1)), ..first_page(9) };
     assert_eq!(found(between).await, 4);
+}
+
+async fn what_a_stream_says_of_pages_is_kept_and_ends_with_it(place: Place) {
+    let catalogue = place.open().await;
+    let default = catalogue.find_tenant("default").await.unwrap().unwrap();
+    let pages = Pages {
+        visibility: "unlisted".to_owned(),
+        origins: vec!["https://town.example".to_owned(), "https://*.choir.example".to_owned()],
+        embed: "anywhere".to_owned(),
+        has_chat: true,
+        chat_slow_s: 30,
+        chat_writers: "token".to_owned(),
+    };
+    let new = Channel { pages: pages.clone(), ..channel(&default, "hall", 1) };
+    make(&catalogue, Edit::CreateChannel(new.clone())).await.unwrap();
+    let found = async || catalogue.find_channel(&default.id, "hall").await.unwrap().unwrap();
+    assert_eq!(found().await.pages, pages);
+    let said = catalogue.pages().await.unwrap();
+    let all_but_visibility = Pages { visibility: "public".to_owned(), ..pages.clone() };
+    assert_eq!(said, [("hall".to_owned(), all_but_visibility)].into());
+    let plain = Channel { pages: Pages::default(), version: 2, ..new.clone() };
+    make(&catalogue, Edit::UpdateChannel(plain.clone())).await.unwrap();
+    assert_eq!((found().await.pages, catalogue.pages().await.unwrap().len()), (Pages::default(), 0));
+    assert!(catalogue.visibilities().await.unwrap().is_empty());
+    catalogue.set_pages(&new.name, &pages).await.unwrap();
+    assert_eq!(found().await.pages.origins, pages.origins);
+    make(&catalogue, Edit::DeleteChannel(plain)).await.unwrap();
+    make(&catalogue, Edit::CreateChannel(channel(&default, "hall", 2))).await.unwrap();
+    assert_eq!(found().await.pages, Pages::default(), "another of its name says nothing");
+}
+
+async fn answers_of_a_tenant_have_a_bound_and_the_oldest_go(place: Place) {
+    let catalogue = place.open().await;
+    let tenant = Id::default_tenant();
+    let other = tenant_with_answer(&catalogue).await;
+    let many = "INSERT INTO idempotency_keys (tenant, digest, request, status, answer, created_at) \
+                WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000) \
+                SELECT 'ten_00000000000000000000000000', 'old ' || n, 'r', 200, '', 1800000000000 + n FROM numbers";
+    assert_eq!(catalogue.database.edit_by_hand(many).await, ANSWERS_MAX.unsigned_abs());
+    let at = UnixMillis(NOW.0 + 20_000);
+    let kept = async |key: &str| catalogue.kept_answer(&tenant, key, at).await.unwrap().is_some();
+    assert!(kept("old 1").await && kept("old 2").await);
+    catalogue
+        .commit(Commit { edit: Edit::Nothing, record: record("test"), answer: Some(answer(&tenant, "new", at)) })
+        .await
+        .unwrap();
+    assert_eq!([kept("old 1").await, kept("old 2").await, kept("new").await], [false, true, true]);
+    assert!(catalogue.kept_answer(&other, "theirs", at).await.unwrap().is_some(), "another tenant's stays");
+}
+
+/// A tenant with the oldest answer of all.
+async fn tenant_with_answer(catalogue: &Catalogue) -> Id {
+    let other = tenant("other", None);
+    make(catalogue, Edit::CreateTenant(other.clone())).await.unwrap();
+    let kept = Some(answer(&other.id, "theirs", NOW));
+    catalogue.commit(Commit { edit: Edit::Nothing, record: record("test"), answer: kept }).await.unwrap();
+    other.id
+}
+
+fn answer(tenant: &Id, key: &str, at: UnixMillis) -> KeptAnswer {
+    let (tenant, key) = (tenant.clone(), key.to_owned());
+    KeptAnswer { tenant, key, request: "r".to_owned(), status: 200, sealed: String::new(), at }
 }

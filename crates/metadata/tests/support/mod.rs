@@ -10,9 +10,11 @@ use bytes::Bytes;
 use media::{ClusterId, Digest, NodeId, Now, SessionId, StreamId, UnixMillis};
 use messages::Role;
 use metadata::{
-    Body, Cluster, Control, Delegation, Edit, EntrySequence, Grant, Input, LogId, Member, NodePolicy, Output, Replica,
-    Revocation, Revoked, RevokedTokens, RootStatement, Roots, Row, RowId, Scope, SignedDelegation, StreamSettings,
-    TokenId, TokenRevocation, Tombstone, Verifier, ViewerDigest, Visibility, row_digest, sign_root,
+    ApiKey, Body, ChatRules, ChatWriters, Cluster, Control, Delegation, Edit, Embedding, EntrySequence, Grant, Input,
+    LogId, Member, NodePolicy, Output, PageSettings, PersonDigest, Replica, Revocation, Revoked, RevokedTokens,
+    RootStatement, Roots, Row, RowId, Scope, SessionRow, SessionRule, SessionToken, SignedDelegation, StreamSettings,
+    Tenant, TenantQuota, TokenId, TokenIssuer, TokenRevocation, Tombstone, Verifier, ViewerDigest, Visibility,
+    row_digest, sign_root,
 };
 use seal::cose::{self, Envelope};
 use seal::wire::Writer;
@@ -202,9 +204,31 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         key_macs: Vec::new(),
         visibility: Visibility::Public,
         title: "Town hall".to_owned(),
+        pages: PageSettings::default(),
+        tenant: None,
     };
     let hidden = StreamSettings { visibility: Visibility::Token, ..stream.clone() };
-    let verifier = Verifier { key: [9; 32], from: START, until: START.plus(Duration::from_secs(3600)) };
+    let pages = PageSettings {
+        origins: vec!["https://hall.example.org".to_owned(), "https://*.town.example".to_owned()],
+        embed: Embedding::Anywhere,
+        chat: Some(ChatRules { slow_s: 30, writers: ChatWriters::Token }),
+    };
+    let embedded = StreamSettings { pages, ..stream.clone() };
+    let verifier = Verifier { key: [9; 32], from: START, until: START.plus(Duration::from_secs(3600)), tenant: None };
+    let tenants = [
+        Body::Stream(StreamSettings {
+            name: StreamId::new("acme.hall").unwrap(),
+            tenant: Some("acme".to_owned()),
+            ..stream.clone()
+        }),
+        Body::Verifier(Verifier { key: [8; 32], tenant: Some("acme".to_owned()), ..verifier }),
+        Body::TokenIssuer(TokenIssuer {
+            id: "iss_1".to_owned(),
+            tenant: Some("acme".to_owned()),
+            document: "{}".to_owned(),
+        }),
+    ]
+    .map(put);
     let taken_back = [
         RevokedTokens::Token(TokenId([1; 8])),
         RevokedTokens::Viewer { viewer: ViewerDigest::of("u81"), up_to_ver: 3 },
@@ -213,6 +237,12 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     .map(|tokens| {
         put(Body::TokenRevocation(TokenRevocation { tokens, until: START.plus(Duration::from_secs(90_000)) }))
     });
+    let signed_in = [
+        SessionRule::Key { key: [4; 32], from: START },
+        SessionRule::Ended(SessionToken([2; 16])),
+        SessionRule::Person { person: PersonDigest::of("name:ada"), up_to_s: 1_800_000_000 },
+    ]
+    .map(|says| put(Body::Session(SessionRow { says, until: START.plus(Duration::from_secs(600)) })));
     let revocation = Revocation { subject: Revoked::Node(node("b1")), since: START, reason: "stolen".to_owned() };
     let policy = NodePolicy { node: node("b1"), is_drained: true, weight_percent: 50 };
     let delegation = Delegation {
@@ -228,12 +258,41 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let (_, signature) = raw.split_last_chunk_mut::<2_420>().unwrap();
     signature.fill(0);
     let delegation = SignedDelegation::read(&raw).unwrap();
+    let tenant = Tenant {
+        slug: "acme".to_owned(),
+        id: "ten_01".to_owned(),
+        is_suspended: true,
+        quota: TenantQuota { publishers: Some(3), input_bps: Some(4_000_000), ..TenantQuota::default() },
+        created_at: START,
+    };
+    let api_key = ApiKey {
+        id: "key_01".to_owned(),
+        tenant: "ten_01".to_owned(),
+        digest: Digest([4; 32]),
+        old: Some((Digest([5; 32]), NOW.wall)),
+        scopes: "streams:read streams:write".to_owned(),
+        expires_at: Some(NOW.wall),
+        created_at: START,
+    };
+    let forever = ApiKey { old: None, expires_at: None, ..api_key.clone() };
+    let no_key = Edit { body: None, ..put(Body::ApiKey(api_key.clone())) };
     let gone = Tombstone { kind: 2, name: "b1".to_owned(), at: START };
     let remove = Edit { body: None, ..put(Body::Member(member.clone())) };
     let histories = vec![
         ("start", vec![vec![put(Body::Cluster(cluster)), put(Body::Member(member.clone()))]]),
         ("catalogue", vec![vec![put(Body::Stream(stream))], vec![put(Body::Policy(policy))]]),
         ("tokens", vec![vec![put(Body::Stream(hidden)), put(Body::Verifier(verifier))], taken_back.to_vec()]),
+        ("sessions", vec![signed_in.to_vec()]),
+        ("embedded", vec![vec![put(Body::Stream(embedded))]]),
+        ("of-tenants", vec![tenants.to_vec()]),
+        (
+            "owners",
+            vec![
+                vec![put(Body::Tenant(tenant)), put(Body::ApiKey(api_key))],
+                vec![put(Body::ApiKey(forever))],
+                vec![no_key],
+            ],
+        ),
         ("grant", vec![vec![put(Body::Grant(grant))]]),
         ("delegation", vec![vec![put(Body::Delegation(delegation))]]),
         ("revoked", vec![vec![put(Body::Member(member.clone()))], vec![put(Body::Revocation(revocation))]]),

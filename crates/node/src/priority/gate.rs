@@ -55,9 +55,11 @@ impl Connection {
 
     /// Whether responses that had begun before, and have not ended, have sent less than [`PROGRESS_BYTES_MIN`] each. New requests
     /// are no excuse: what such a response holds would stay in memory. Never on HTTP/1.1, which has no order of responses.
-    pub fn stands_still_since(&self, before: Progress) -> bool {
+    /// So many of them, `long_lived`, may be silent.
+    pub fn stands_still_since(&self, before: Progress, long_lived: usize) -> bool {
         let state = self.0.lock();
-        let open = u64::try_from(state.scheduler.open_since(before.mark)).unwrap_or(u64::MAX);
+        let open = state.scheduler.open_since(before.mark).saturating_sub(long_lived);
+        let open = u64::try_from(open).unwrap_or(u64::MAX);
         state.written_bytes - before.written_bytes < open.saturating_mul(PROGRESS_BYTES_MIN)
     }
 

@@ -404,7 +404,13 @@ async fn taken_port_and_foreign_address_are_named_with_what_to_set() {
 #[test]
 fn peer_prints_no_address() {
     let address: SocketAddr = "198.51.100.23:4711".parse().unwrap();
-    let peer = Peer { address: address.into(), node: None, certificate: None, cut: CancellationToken::new() };
+    let peer = Peer {
+        address: address.into(),
+        node: None,
+        certificate: None,
+        cut: CancellationToken::new(),
+        long_lived: Default::default(),
+    };
     let printed = format!("{peer:?}");
     assert!(!printed.contains("198.51") && !printed.contains("4711"), "{printed}");
 }

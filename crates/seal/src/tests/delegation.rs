@@ -221,3 +221,51 @@ fn next_reading_of_the_log_keeps_what_is_right_and_drops_what_is_not() {
     assert!(next(SignedDelegation::read(&forged).unwrap(), |_| {}).is_err(), "the same words, and another signature");
     assert!(next(signed, |said| said.streamer.may_delegate = false).is_err());
 }
+
+/// What was admitted stays, also once its streamer is revoked; a delegation of which the log has not told yet is known to be missing.
+#[test]
+fn recording_of_a_delegated_session_counts_after_its_streamer_was_revoked() {
+    let sealed = Author::new().row();
+    let recorded = |keyring: &Keyring| keyring.verify(sealed.raw(), &stream(), plus(5), Freshness::Recorded);
+    // The grant of the ingest names streams: only the delegation says that it might seal this one.
+    let others = |said: &mut Said| said.ingest.scope = Scope::Streams(vec![StreamId::new("other").unwrap()]);
+    let revoked = |said: &mut Said| {
+        others(said);
+        said.streamer.until = START;
+        said.revoked = vec![KeyId::of_node(&said.streamer.node)];
+    };
+    let keyring = Said::with(revoked);
+    recorded(&keyring).unwrap();
+    assert_eq!(verify(&keyring, &sealed, START).unwrap_err().reason, RefusalReason::Key, "nothing new");
+    assert!(!keyring.may_push(&i1(), &stream(), START));
+    let long_before = Said::with(|said| {
+        revoked(said);
+        said.streamer.until = plus(-1);
+    });
+    assert_eq!(recorded(&long_before).unwrap_err().reason, RefusalReason::Key, "revoked before it was made");
+
+    let rights = |since| Rights {
+        grants: vec![Said::new().ingest, Said::new().streamer]
+            .into_iter()
+            .map(|grant| Grant {
+                scope: if grant.may_delegate { grant.scope } else { Scope::Streams(Vec::new()) },
+                ..grant
+            })
+            .collect(),
+        revoked: [(anna().key_id(), since)].into(),
+        pools: [(stream(), "streamer/anna".to_owned())].into(),
+        delegations: vec![Said::new().signed],
+    };
+    recorded(&Keyring::new(cluster()).with(rights(plus(1)))).unwrap();
+    assert!(recorded(&Keyring::new(cluster()).with(rights(plus(-1)))).is_err(), "by a thief, maybe");
+
+    let session = SessionId([1; 16]);
+    let lacks = |keyring: &Keyring| keyring.lacks_delegation(&KEY.key_id(), &stream(), &session);
+    assert!(!lacks(&keyring));
+    let not_told = Said::with(|said| {
+        others(said);
+        said.signed = Delegation { session: SessionId([2; 16]), ..delegation() }.sign(&anna()).unwrap();
+    });
+    assert!(recorded(&not_told).is_err() && lacks(&not_told));
+    assert!(!not_told.lacks_delegation(&anna().key_id(), &stream(), &session), "its own stream");
+}

@@ -100,6 +100,8 @@ impl Town {
             key_macs: Vec::new(),
             visibility: metadata::Visibility::Public,
             title: String::new(),
+            pages: metadata::PageSettings::default(),
+            tenant: None,
         };
         self.write(Body::Stream(stream), now);
     }

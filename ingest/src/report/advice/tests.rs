@@ -51,6 +51,7 @@ fn seen(report: &InputReport) -> Seen<'_> {
         picture_silent_for: Some(Duration::ZERO),
         sound_silent_for: Some(Duration::ZERO),
         interval_is_whole: true,
+        over_quota: None,
     }
 }
 
