@@ -16,13 +16,14 @@ const FFMPEG_ERRORS: [&str; 3] = ["[error]", "[fatal]", "[panic]"];
 /// Errors of FFmpeg's that are not the stream's: connections that end with a node, and the timing of its own output.
 const FFMPEG_OTHER_ERRORS: [&str; 2] = ["[tls @", "[null @"];
 
-/// Errors of VLC's that are not the stream's: no desktop, connections and requests that end with a node, and messages when it
-/// ends at a break and starts again, or is late on a busy machine.
-const VLC_OTHER_ERRORS: [&str; 10] = [
+/// Errors of VLC's that are not the stream's: no desktop, connections and requests that end with a node, requests that it has given up
+/// itself, and messages when it ends at a break and starts again, or is late on a busy machine.
+const VLC_OTHER_ERRORS: [&str; 11] = [
     "interface error:",
     "libvlc error:",
     "tls client error:",
     "peer ",
+    "local stream error: Cancellation",
     "no moov before mdat",
     "Failed to create demuxer",
     "no reference clock",
