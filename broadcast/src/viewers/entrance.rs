@@ -161,12 +161,18 @@ impl AccessControl {
 
 /// The path of the token that a request came with, for the few URIs that are absolute. Nobody prints it.
 #[derive(Clone)]
-pub(super) struct Prefix(Redacted<String>);
+pub(super) struct Prefix {
+    /// The URI as it came.
+    uri: Redacted<Uri>,
+    /// Bytes of its path that are the token's.
+    bytes: usize,
+}
 
 impl Prefix {
     /// What stands before the path of everything that the request's answer leads to; empty without a token.
     pub(super) fn of(request: &Request<Body>) -> &str {
-        request.extensions().get::<Self>().map_or("", |prefix| prefix.0.expose())
+        let prefix = request.extensions().get::<Self>();
+        prefix.and_then(|prefix| prefix.uri.expose().path().get(..prefix.bytes)).unwrap_or_default()
     }
 }
 
@@ -209,28 +215,28 @@ pub(super) fn is_too_long(uri: &Uri, plain_max: usize) -> bool {
     let target = RequestPath::of(uri.path());
     // The token in the path, or the one that leads there.
     let in_query = token_of_query(uri.query().unwrap_or_default()).map_or(0, str::len);
-    let taken = uri.path().len().saturating_sub(target.rest.len()).saturating_add(in_query);
+    let taken = target.prefix_bytes().saturating_add(in_query);
     whole.saturating_sub(taken) > plain_max || (taken > 0 && whole > UNDER_TOKEN_BYTES_MAX)
 }
 
 impl AccessControl {
     /// Lets a request in, or says what it is answered.
     pub(super) fn enter(&self, mut request: Request<Body>) -> Result<Entered, Box<Response>> {
-        let target = RequestPath::of(request.uri().path());
-        let token = target.token.map(|text| Redacted::new(text.to_owned()));
-        let Some(path) = normalised(target.rest) else {
+        // It shares the bytes of the request's.
+        let uri = Redacted::new(request.uri().clone());
+        let target = RequestPath::of(uri.expose().path());
+        let token = target.token;
+        let Some(mut path) = normalised(target.rest) else {
             return Err(Box::new(match token {
                 Some(token) => {
                     let rules = self.rules.load();
-                    let why = self
-                        .verified(&rules, token.expose(), None)
-                        .map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
+                    let why =
+                        self.verified(&rules, token, None).map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
                     refused(why)
                 }
                 None => super::site::not_found(),
             }));
         };
-        let mut path = path.into_owned();
         let place = Place::of(&path);
         if token.is_none()
             && let Some(redirect) = to_token_path(&request, &place, &path)
@@ -238,7 +244,7 @@ impl AccessControl {
             return Err(Box::new(redirect));
         }
         let rules = self.rules.load_full();
-        let verified = token.as_ref().map(|token| self.verified(&rules, token.expose(), place.stream.as_ref()));
+        let verified = token.map(|token| self.verified(&rules, token, place.stream.as_ref()));
         let origin = request.headers().get(ORIGIN).cloned();
         let site = request.headers().get(FETCH_SITE).map(HeaderValue::as_bytes);
         let is_same_site = site.is_some_and(|site| [&b"same-site"[..], b"same-origin"].contains(&site));
@@ -256,16 +262,15 @@ impl AccessControl {
                 (pass.origin_use, pass.is_members) = (Some(OriginUse::Free), true);
             }
             Err(Refusal::Absent) => {
-                path = hidden(&path, &pass.place);
+                path = hidden(&path, &pass.place).into();
                 // Nothing about the answer is this stream's.
                 pass.place.stream = None;
             }
             Err(why) => return Err(Box::new(refused(why))),
         }
         pass.token = verified.and_then(Result::ok);
-        if let Some(token) = token.filter(|_| pass.token.is_some()) {
-            let prefix = RequestPath::path_of(token.expose(), "");
-            request.extensions_mut().insert(Prefix(Redacted::new(prefix)));
+        if pass.token.is_some() {
+            request.extensions_mut().insert(Prefix { uri: uri.clone(), bytes: target.prefix_bytes() });
         }
         if path.ends_with(EVENTS) {
             let (place, token, origin) = (pass.place.clone(), pass.token.clone(), pass.origin.clone());

@@ -31,6 +31,11 @@ impl<'p> RequestPath<'p> {
         Self { token: Some(token), rest }
     }
 
+    /// Bytes that the token and what precedes it take; 0 without a token.
+    pub fn prefix_bytes(&self) -> usize {
+        self.token.map_or(0, |token| UNDER_TOKEN.len().saturating_add(token.len()))
+    }
+
     /// Whether a text may be a viewer token: what is not is passed on to nobody.
     pub fn is_like_a_token(text: &str) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
