@@ -102,7 +102,7 @@ impl AccessControl {
             Some(wanted) => Some(wanted.to_str().ok()?),
             None => None,
         };
-        Reader::of(&session.claims.tenants, wanted)
+        Reader::of(&session.claims.tenants, wanted, self.rules.load_full())
     }
 
     /// From now on, tokens of these are taken, too, as far as the rules have their signers.
@@ -230,8 +230,7 @@ impl AccessControl {
             return Err(Box::new(match token {
                 Some(token) => {
                     let rules = self.rules.load();
-                    let why =
-                        self.verified(&rules, token, None).map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
+                    let why = self.verified(&rules, token, None).map_or_else(Refusal::Invalid, |_| Refusal::Elsewhere);
                     refused(why)
                 }
                 None => super::site::not_found(),
@@ -353,29 +352,27 @@ impl AccessControl {
 const TENANT: &str = "x-sealcast-tenant";
 
 /// The tenant whose streams somebody reads who is signed in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Reader {
     slug: String,
+    rules: Arc<Rules>,
 }
 
 impl Reader {
     /// `None` for a tenant that the person does not belong to. Operators read all.
-    fn of(tenants: &[Membership], wanted: Option<&str>) -> Option<Self> {
+    fn of(tenants: &[Membership], wanted: Option<&str>, rules: Arc<Rules>) -> Option<Self> {
         let operator = tenants.iter().find(|one| one.role == Role::Operator);
         let slug = match wanted {
             None => &operator.or_else(|| tenants.first())?.tenant,
             Some(wanted) if operator.is_some() => wanted,
             Some(wanted) => &tenants.iter().find(|one| one.tenant == wanted)?.tenant,
         };
-        Some(Self { slug: slug.to_owned() })
+        Some(Self { slug: slug.to_owned(), rules })
     }
 
-    /// Whether a stream is the tenant's: names begin with the slug and a dot, and those of the tenant `default` have no dot.
+    /// Whether a stream is the tenant's.
     pub(super) fn has(&self, stream: &StreamId) -> bool {
-        match stream.as_str().split_once('.') {
-            Some((slug, _)) => slug == self.slug,
-            None => self.slug == DEFAULT_TENANT,
-        }
+        self.rules.owner(stream).unwrap_or(DEFAULT_TENANT) == self.slug
     }
 }
 
@@ -461,6 +458,9 @@ fn refused(why: Refusal) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use access::Facts;
+    use media::ClusterId;
+
     use super::*;
 
     #[test]
@@ -469,18 +469,24 @@ mod tests {
         let both = [member("choir", Role::Viewer), member("band", Role::Owner)];
         let all = [member("choir", Role::Viewer), member("default", Role::Operator)];
         let stream = |name: &str| StreamId::new(name).unwrap();
+        // The tenant `default` may have streams whose names have a dot: those of the configuration.
+        let of_default = [stream("band.practice")].into();
+        let rules = Arc::new(Rules::from_facts(Facts { of_default, ..Facts::of(ClusterId::new("town").unwrap()) }));
+        let reader_of = |tenants: &[Membership], wanted| Reader::of(tenants, wanted, Arc::clone(&rules));
         for (tenants, wanted, has, has_not) in [
             (&both[..], None, "choir.hall", "band.hall"),
             (&both, Some("band"), "band.hall", "choir.hall"),
             (&all, None, "hall", "choir.hall"),
             (&all, Some("band"), "band.hall", "hall"),
+            (&all, None, "band.practice", "band.hall"),
+            (&both, Some("band"), "band.hall", "band.practice"),
         ] {
-            let reader = Reader::of(tenants, wanted).unwrap();
+            let reader = reader_of(tenants, wanted).unwrap();
             assert!(reader.has(&stream(has)) && !reader.has(&stream(has_not)), "{wanted:?}");
         }
-        assert_eq!(Reader::of(&both[..1], Some("band")), None);
-        assert_eq!(Reader::of(&[], None), None);
-        let choir = Reader::of(&both, None).unwrap();
+        assert!(reader_of(&both[..1], Some("band")).is_none());
+        assert!(reader_of(&[], None).is_none());
+        let choir = reader_of(&both, None).unwrap();
         assert!(!choir.has(&stream("choirs.hall")) && !choir.has(&stream("hall")));
     }
 
