@@ -179,7 +179,8 @@ impl Cluster {
     async fn control(&self) -> Result<(Arc<Writer>, String)> {
         let context = self.context("c1", Role::Control).await?;
         let log = self.log(&context).await?;
-        let identity = ControlIdentity { key_file: &context.data.join("metadata.key"), root: Some(&self.root) };
+        let identity =
+            ControlIdentity { key_file: &context.data.join("metadata.key"), root: Some(&self.root), ledger: None };
         let writer = Arc::new(Writer::open(Arc::clone(&log), &context, identity).await?);
         let listener = acceptor::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "control").await?;
         let url = format!("https://{}", listener.local_addr()?);

@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 
 /// How long a request waits for the log to have what the files of control say. A control that is started again waits for the other
 /// nodes for some 4 s.
-const BEGIN_WAIT_MAX: Duration = Duration::from_millis(4_500);
+pub(crate) const BEGIN_WAIT_MAX: Duration = Duration::from_millis(4_500);
 
 /// Lets only nodes of these roles pass, by the certificate that the handshake verified.
 pub(crate) async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next) -> Response {

@@ -20,7 +20,7 @@ pub struct Config {
     /// 24.
     pub grant_hours: u16,
     /// PostgreSQL database of the catalogue, `postgres://USER:PASSWORD@HOST/DATABASE`; without a password there, it comes from `PGPASSWORD`
-    /// or `~/.pgpass`. Default: an SQLite file in the data directory.
+    /// or `~/.pgpass`. Control nodes that share one take turns. Default: an SQLite file in the data directory.
     #[schemars(with = "Option<String>")]
     pub database: Option<Redacted<String>>,
     /// Hosts under which viewers may reach broadcast nodes directly, besides the names in the nodes' certificates: a name, or `.` and a

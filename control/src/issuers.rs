@@ -298,7 +298,7 @@ impl ControlState {
 
     async fn look_for_issuers(&self) -> anyhow::Result<()> {
         let rows = self.issuer_rows().await?;
-        if self.begun.is_cancelled() && self.issuers.are_new(&rows) {
+        if self.begun.is_cancelled() && self.lead.is_held() && self.issuers.are_new(&rows) {
             self.write_log().await.context("the metadata log")?;
         }
         Ok(())

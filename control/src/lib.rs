@@ -14,6 +14,8 @@ mod delegations;
 mod grants;
 mod hooks;
 mod issuers;
+mod lead;
+mod lease;
 mod log;
 mod members;
 mod nodes;
@@ -47,12 +49,13 @@ use media::{NodeId, StreamId};
 use messages::{Pepper, Topic};
 use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
-use replica::{ControlIdentity, Log, Peers, Writer};
+use replica::{ControlIdentity, Ledger, Log, Peers, Writer};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::hooks::{Heard, Hooks};
 use crate::issuers::LiveIssuers;
+use crate::lead::{Leadership, SharedLog};
 use crate::people::{FlowsOver, Passwords, SessionKeys, SignIns};
 use crate::root::Root;
 use crate::stream_keys::KeyFiles;
@@ -120,6 +123,8 @@ struct ControlState {
     members: Vec<PathBuf>,
     /// Cancelled once the log has what the files say: before that nobody can tell who is a member.
     begun: CancellationToken,
+    /// Whether this control node leads.
+    lead: Leadership,
 }
 
 impl Control {
@@ -134,6 +139,7 @@ impl Control {
             ("control_not_admitted_total", "Nodes that said what they are and are no members."),
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
             ("control_event_streams", "Responses of /api/v1/events that are open."),
+            ("control_leads", "Whether this control node leads: 1, else 0."),
             ("control_webhook_attempts_total", "Attempts to deliver an event to a webhook, by how they ended."),
             (
                 "control_webhook_dropped_total",
@@ -163,7 +169,8 @@ impl Control {
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let log = Log::open(&node.data.join(root::LOG_FILE), &node, root.public().clone()).await?;
         let root_key = root.key()?;
-        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root_key.as_ref() };
+        let ledger = catalogue.is_shared().then(|| Arc::new(SharedLog(catalogue.clone())) as Arc<dyn Ledger>);
+        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root_key.as_ref(), ledger };
         let writer = Writer::open(log, &node, identity).await?;
         drop(root_key);
         let cluster = ClusterView::new(node.clock);
@@ -182,6 +189,7 @@ impl Control {
             ingest_pools: config.ingest_pools,
             members: config.members,
             begun: CancellationToken::new(),
+            lead: Leadership::new(&catalogue),
             node,
             catalogue,
             root,
@@ -250,31 +258,24 @@ impl Control {
         );
         let follow = view::follow(Arc::clone(&shared), shutdown.clone());
         let log = shared.writer.log();
-        let status = Arc::clone(log);
+        let (status, lead) = (Arc::clone(log), shared.lead.clone());
         shared.node.ops.status(
             shared.node.id.as_str(),
-            move || serde_json::json!({ "role": "control", "metadata": status.standing() }),
+            move || serde_json::json!({ "role": "control", "metadata": status.standing(), "lead": lead.shown() }),
         );
         let peers = Peers::new(&shared.node, shared.cluster.clone(), &[])?;
         let keep_up = replica::keep_up(Arc::clone(log), shared.node.clone(), peers, shutdown.clone());
-        let (write, begin) = (shared.writer.run(&shutdown), shared.begin_log(&shutdown));
+        let settle = async {
+            // Whoever is stopped has not settled, and writes nothing.
+            shutdown.run_until_cancelled(shared.writer.settle()).await.unwrap_or(Ok(()))
+        };
         let events = hooks::run(Arc::clone(&shared), heard, shutdown.clone());
         let issuers = shared.follow_issuers(&shutdown);
         let fresh = async {
             shared.sign_ins.run(shutdown.clone()).await;
             Ok(())
         };
-        tokio::try_join!(
-            serve,
-            issuers,
-            fresh,
-            follow,
-            policy::say(&shared, &shutdown),
-            keep_up,
-            write,
-            begin,
-            events
-        )?;
+        tokio::try_join!(serve, issuers, fresh, follow, keep_up, settle, lead::run(&shared, &shutdown), events)?;
         shared.catalogue.close().await;
         log.close().await;
         presence.await.context("the presence of the control node panicked")
@@ -284,7 +285,7 @@ impl Control {
 impl ControlState {
     /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. While the
     /// log cannot be written, control answers the operator, and ingests keep the table of streams that they have.
-    async fn begin_log(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    async fn begin_log(&self, shutdown: &CancellationToken) {
         let mut seen = members::Seen::default();
         let write = async {
             while let Err(error) = self.write_all(&mut seen).await {
@@ -293,12 +294,11 @@ impl ControlState {
             }
         };
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return,
             () = write => {}
         }
         self.begun.cancel();
         members::follow(self, seen, shutdown).await;
-        Ok(())
     }
 
     async fn write_all(&self, seen: &mut members::Seen) -> anyhow::Result<()> {

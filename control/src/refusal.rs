@@ -24,6 +24,7 @@ impl From<catalogue::Error> for Refusal {
             E::MisleadingName(_) => StatusCode::BAD_REQUEST,
             E::StreamExists(_) | E::KeyTaken(_) => StatusCode::CONFLICT,
             E::Full => StatusCode::INSUFFICIENT_STORAGE,
+            E::LeaseLost => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {

@@ -13,6 +13,8 @@
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
 //! | `…/api/v1/…` | load balancer, control | the API ([`crate::api`]): a balancer's clients show a credential of their own |
 //!
+//! Of several control nodes, the one that leads answers what changes anything; the others say which one that is ([`crate::lead`]).
+//!
 //! A node that was revoked gets 403 everywhere, and one that is no member everywhere but at `metadata/self`.
 
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::chat;
 use crate::grants::{self, Misuse};
+use crate::lead::only_leading;
 use crate::log::SelfReport;
 use crate::members::{self, Replace};
 use crate::nodes::NodeInfo;
@@ -99,6 +102,7 @@ pub(crate) fn router(shared: Arc<ControlState>, more: Router<Arc<ControlState>>)
         .route("/cluster/v1/metadata/self", post(report_self))
         .merge(replica::only_members(replica::router(Arc::clone(log)), log).with_state(()))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), only_leading))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), not_revoked))
         .with_state(shared)
 }

@@ -64,6 +64,8 @@ pub(crate) struct Members {
     resolved: Mutex<BTreeMap<NodeId, Resolved>>,
     /// Addresses of control nodes, for requests of the API.
     controls: Mutex<BTreeMap<NodeId, Resolved>>,
+    /// The control node that leads, as another one has said.
+    leader: Mutex<Option<NodeId>>,
     /// Seats of viewers without a token.
     seats: Mutex<Seats>,
     clock: Clock,
@@ -72,7 +74,8 @@ pub(crate) struct Members {
 impl Members {
     pub(crate) fn new(clock: Clock) -> Self {
         let (resolved, controls) = (Mutex::default(), Mutex::default());
-        Self { cluster: ClusterView::new(clock), resolved, controls, seats: Mutex::default(), clock }
+        let (leader, seats) = (Mutex::default(), Mutex::default());
+        Self { cluster: ClusterView::new(clock), resolved, controls, leader, seats, clock }
     }
 
     /// The view of the cluster.
@@ -99,14 +102,22 @@ impl Members {
         self.controls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A control node that has not been tried yet; one that is online comes first.
+    /// Notes which control node leads, as one that does not has said; `None` when that one knows of none.
+    pub(crate) fn leads(&self, node: Option<NodeId>) {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = node;
+    }
+
+    /// A control node that has not been tried yet: the one that leads, or else one that is online, comes first.
     pub(crate) fn control(&self, tried: &[NodeId]) -> Option<Target> {
         self.cluster.look(|cluster| {
             let controls = self.controls();
             let is_online =
                 |node: &NodeId| cluster.members.get(node).is_some_and(|m| cluster.health(m) == Health::Online);
             let left = || controls.iter().filter(move |(node, _)| !tried.contains(node));
-            let found = left().find(|(node, _)| is_online(node)).or_else(|| left().next());
+            let leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let leads = |node: &NodeId| leader.as_ref() == Some(node) && is_online(node);
+            let found = left().find(|(node, _)| leads(node)).or_else(|| left().find(|(node, _)| is_online(node)));
+            let found = found.or_else(|| left().next());
             found.map(|(node, there)| there.target(node))
         })
     }

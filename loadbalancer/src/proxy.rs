@@ -8,9 +8,10 @@ use access::RequestPath;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use media::NodeId;
 use node::CancellationToken;
 use node::control_routes::{Answerer, answerer};
-use node::http::{ELSEWHERE, STOPPING};
+use node::http::{ELSEWHERE, LEADER, STOPPING};
 use node::priority::{self, Hint, Priority};
 use node::problem::{self, Type};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -62,6 +63,9 @@ const NOT_THE_NODE: ErrorType = ErrorType::Custom("NotTheNode");
 /// The node is an edge and does not have what an owner may have.
 const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
 
+/// The control node does not lead, and has done nothing.
+const DOES_NOT_LEAD: ErrorType = ErrorType::Custom("DoesNotLead");
+
 /// The proxy's filters.
 pub(crate) struct Balancer {
     members: Arc<Members>,
@@ -102,6 +106,7 @@ impl Balancer {
         let Some(node) = request.tried.last() else { return };
         metrics::counter!("loadbalancer_upstream_failures_total", "node" => node.to_string()).increment(1);
         if request.is_for_control {
+            self.members.leads(None);
             if !self.stopping.is_cancelled() {
                 tracing::warn!(%node, error = %why.etype().as_str(), "a control node failed a request");
             }
@@ -374,6 +379,12 @@ impl ProxyHttp for Balancer {
         if response.headers.contains_key(STOPPING) {
             return Err(Error::new(NODE_IS_STOPPING).into_up());
         }
+        if let Some(leader) = response.remove_header(&LEADER).filter(|_| request.is_for_control) {
+            self.members.leads(leader.to_str().ok().and_then(|leader| NodeId::new(leader).ok()));
+            if request.tried.len() < NODES_TRIED_MAX && self.members.has_control(&request.tried) {
+                return Err(Error::new(DOES_NOT_LEAD).into_up());
+            }
+        }
         if response.remove_header(&ELSEWHERE).is_some()
             && self.members.pick(request.placement.viewer(), Among::Owners, &request.tried).is_some()
         {
@@ -442,10 +453,13 @@ impl ProxyHttp for Balancer {
             } else if is_refusal(&error) {
                 // It may be asked again, on another connection.
                 request.tried.pop();
-            } else if ![NODE_IS_STOPPING, NODE_IS_AN_EDGE].contains(error.etype()) {
+            } else if ![NODE_IS_STOPPING, NODE_IS_AN_EDGE, DOES_NOT_LEAD].contains(error.etype()) {
                 self.node_failed(request, &error);
             }
-            let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+            // A control node that does not lead has taken nothing of a change.
+            let is_undone = *error.etype() == DOES_NOT_LEAD;
+            let is_safe = is_undone || session.req_header().method.is_idempotent();
+            let repeatable = is_safe && !session.as_ref().retry_buffer_truncated();
             error.set_retry(repeatable && is_unanswered);
         }
         error

@@ -75,6 +75,7 @@ impl From<catalogue::Error> for Problem {
             E::Gone => Type::NotFound,
             E::VersionMismatch => Type::VersionMismatch,
             E::Repeated => Type::Running,
+            E::LeaseLost => Type::ControlAway,
             E::ChatBanned { .. } => Type::Banned,
             E::ChatSlow { wait_ms } => {
                 let retry_after_s = Some(wait_ms.div_ceil(1_000));

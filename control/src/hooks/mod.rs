@@ -5,7 +5,6 @@
 
 mod attempt;
 mod envelope;
-mod lease;
 mod live;
 mod observer;
 mod sender;
@@ -24,12 +23,14 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::attempt::{Posted, post};
 pub(crate) use self::envelope::{KINDS, envelope, needs};
-use self::lease::LeaseHolder;
 use self::observer::Observer;
 pub(crate) use self::observer::{HEARD_MAX, Heard};
 use self::sender::Sender;
 use crate::ControlState;
+use crate::lease::{LeaseHolder, Pace};
 
+/// Name of the lease of whoever sends.
+const EVENTS: &str = "events";
 /// Pause after the catalogue failed, or another control node took over.
 const RETRY: Duration = Duration::from_secs(2);
 /// How often old events are forgotten.
@@ -63,12 +64,13 @@ pub(crate) async fn run(
     mut heard: mpsc::Receiver<Heard>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let lease = LeaseHolder::new(&shared.hooks, shared.node.id.as_str(), lease::Pace::default());
+    let lease =
+        LeaseHolder::new((&shared.catalogue, shared.node.clock), (EVENTS, shared.node.id.as_str()), Pace::default());
     let work = async {
         loop {
             // What is heard by whoever does not hold the lease, the holder hears, too.
             tokio::select! {
-                () = lease.acquire() => {}
+                () = lease.acquire(|_, _| {}) => {}
                 () = drain(&mut heard) => {}
             }
             tracing::debug!("this node turns what it hears into events, and sends them");

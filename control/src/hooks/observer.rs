@@ -9,9 +9,10 @@ use media::StreamId;
 use messages::{Alert, InputReport, SessionInfo};
 use tokio::sync::mpsc;
 
-use super::lease::{EVENTS, LeaseHolder};
+use super::EVENTS;
 use super::live::Streams;
 use crate::ControlState;
+use crate::lease::LeaseHolder;
 
 /// Messages that may wait. More are dropped: ingests repeat sessions every 5 s, and reports every 2 s.
 pub(crate) const HEARD_MAX: usize = 1_024;

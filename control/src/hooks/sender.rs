@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use webhooks::{Endpoint, Event, Input, Outcome, Output, Progress};
 
-use super::lease::{EVENTS, LeaseHolder};
-use super::{Hooks, Posted, envelope, post};
+use super::{EVENTS, Hooks, Posted, envelope, post};
+use crate::lease::LeaseHolder;
 
 /// Attempts at once to all endpoints, and to those of one tenant, so that a tenant whose receivers are slow holds up itself only.
 const IN_FLIGHT_MAX: usize = 256;

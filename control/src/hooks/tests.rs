@@ -23,9 +23,9 @@ use testkit::postgres::Postgres;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::lease::{LeaseHolder, Pace};
 use super::sender::Sender;
-use super::{Hooks, post};
+use super::{EVENTS, Hooks, post};
+use crate::lease::{LeaseHolder, Pace};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -195,9 +195,9 @@ impl Site {
         tokio::spawn(async move {
             let millis = Duration::from_millis;
             let pace = Pace { look: millis(50), beat: millis(200), expires: millis(1_500) };
-            let lease = LeaseHolder::new(&hooks, name, pace);
+            let lease = LeaseHolder::new((&hooks.catalogue, hooks.clock), (EVENTS, name), pace);
             loop {
-                lease.acquire().await;
+                lease.acquire(|_, _| {}).await;
                 let _ = tokio::try_join!(lease.keep(), Sender::new(hooks.clone(), &lease).run());
             }
         })

@@ -21,6 +21,9 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const SQLITE_BUSY: &str = "5";
 /// Longest wait for a connection to a server.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Longest pause in the middle of a transaction, in milliseconds, before the server ends it: a process that was stopped there would keep the
+/// writer's lock from the control node that takes over.
+const TRANSACTION_PAUSE_MS_MAX: &str = "3000";
 /// Advisory lock of whoever writes to a catalogue in PostgreSQL: "sealcast" in ASCII. SQLite has one writer by itself.
 const WRITER_LOCK: i64 = 0x7365_616c_6361_7374;
 
@@ -70,10 +73,15 @@ impl Database {
             Location::File(path) => Self::open_file(path).await,
             Location::Server(url) => {
                 let options: PgConnectOptions = url.parse()?;
+                let options = options.options([("idle_in_transaction_session_timeout", TRANSACTION_PAUSE_MS_MAX)]);
                 let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(CONNECT_WAIT_MAX);
                 Ok(Self::Postgres(pool.connect_with(options).await?))
             }
         }
+    }
+
+    pub(crate) const fn is_server(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     async fn open_file(path: &Path) -> Result<Self, Error> {

@@ -15,6 +15,7 @@ mod events;
 mod id;
 mod issuers;
 mod key;
+mod lead;
 mod leases;
 mod members;
 mod migration;
@@ -49,6 +50,7 @@ pub use events::{EVENTS_KEPT_MS, EVENTS_MAX, LiveEvent, Noted};
 pub use id::{ID_CHARS, Id, Kind};
 pub use issuers::{ISSUERS_MAX, Issuer};
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
+pub use lead::{ENTRIES_READ_MAX, LEAD, Lead};
 pub use leases::Lease;
 pub use members::{MEMBERS_MAX, Member, MemberState, Person};
 pub use migration::ClearKey;
@@ -127,6 +129,9 @@ pub enum Error {
     /// Another control node holds the lease by now.
     #[error("another control node does this now")]
     LeaseLost,
+    /// Another control node has signed an entry of this place.
+    #[error("entry {0} of the metadata log is signed already")]
+    SequenceTaken(i64),
     /// The MACs in the catalogue are of another pepper.
     #[error(
         "its stream keys are kept under another pepper, so none would be recognised: bring pepper.key from the control node that made \
@@ -177,6 +182,8 @@ pub struct Catalogue {
     written: Arc<watch::Sender<u64>>,
     /// Held by the one that writes: writers in this process wait here, and not for the database's lock.
     writing: Arc<Mutex<()>>,
+    /// Who may change the catalogue here.
+    lead: Arc<std::sync::Mutex<Lead>>,
 }
 
 impl Catalogue {
@@ -213,6 +220,7 @@ impl Catalogue {
             webhook_key: pepper.key_for(webhooks::KEY_LABEL),
             written: Arc::default(),
             writing: Arc::default(),
+            lead: Arc::default(),
         })
     }
 

@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 
 use crate::channels::insert;
 use crate::database::{Database, Value, Writing};
-use crate::{Error, KeepError, Stream, StreamKey, channels};
+use crate::{Error, KeepError, Stream, StreamKey, channels, lead};
 
 /// The migration that makes room for MACs.
 const KEY_MACS: i64 = 2;
@@ -53,6 +53,7 @@ pub(crate) async fn run(
     let were_clear = if is_done { Vec::new() } else { keep_macs(&mut writing, pepper).await? };
     apply(&migrator, &mut writing, None).await?;
     channels::give_ids(&mut writing).await?;
+    lead::name_database(&mut writing).await?;
     if !were_clear.is_empty() {
         keep(&were_clear).map_err(Error::NotKept)?;
     }

@@ -14,6 +14,7 @@ use crate::database::{Value, Writing};
 use crate::deliveries::{self, Settlement};
 use crate::events::{self, LiveEvent, Noted, StreamRow};
 use crate::id::Id;
+use crate::lead::{self, Lead, Signed};
 use crate::leases::{self, Hold, Lease};
 use crate::rows::{ensure_room, key_taken};
 use crate::{
@@ -63,6 +64,25 @@ pub(crate) enum Change {
     Note(Vec<Noted>),
     /// Old events go.
     Prune,
+    /// What the control node that leads has signed.
+    Sign(Box<Signed>),
+}
+
+impl Change {
+    /// Whether it is refused unless this process leads. Others have a lease of their own, or say only that somebody was seen.
+    pub(crate) const fn needs_lead(&self) -> bool {
+        !matches!(
+            self,
+            Self::Hold(_)
+                | Self::Settle(..)
+                | Self::Live(..)
+                | Self::Note(_)
+                | Self::Prune
+                | Self::Used(..)
+                | Self::Seen(..)
+                | Self::GiveIds
+        )
+    }
 }
 
 impl Catalogue {
@@ -186,6 +206,23 @@ impl Catalogue {
         self.change(Change::Prune).await
     }
 
+    /// Keeps an entry of the metadata log with its rows, both in hexadecimal, for the control node that leads.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when another leads, [`Error::SequenceTaken`] when it has kept one of this place, or when the database fails:
+    /// then nobody knows whether the entry was kept, and only [`Catalogue::log_entries_after`] says.
+    pub async fn keep_log_entry(&self, sequence: i64, entry: String, rows: String) -> Result<(), Error> {
+        self.change(Change::Sign(Box::new(Signed::Entry { sequence, entry, rows }))).await
+    }
+
+    /// Keeps a root statement, in hexadecimal; a new one that voids entries removes those.
+    ///
+    /// # Errors
+    /// With [`Error::LeaseLost`] when another control node leads; or when the database fails.
+    pub async fn keep_log_root(&self, version: i64, statement: String, voids_after: Option<i64>) -> Result<(), Error> {
+        self.change(Change::Sign(Box::new(Signed::Root { version, statement, voids_after }))).await
+    }
+
     pub(crate) async fn give_ids(&self) -> Result<(), Error> {
         self.change(Change::GiveIds).await
     }
@@ -231,9 +268,11 @@ impl Catalogue {
         let (database, writing) = (self.database.clone(), Arc::clone(&self.writing));
         let audit_key = self.audit_key.clone();
         let written = Arc::clone(&self.written);
+        let lead = if change.needs_lead() { self.lead() } else { Lead::Anybody };
         let task = tokio::spawn(async move {
             let _alone = writing.lock().await;
             let mut transaction = database.write().await?;
+            lead::ensure_leads(&mut transaction, &lead).await?;
             apply(&mut transaction, &audit_key, change).await?;
             transaction.commit().await?;
             written.send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -381,6 +420,9 @@ async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Res
             // What ended after the backup stays ended: people sign in again, and links are made again.
             writing.execute("DELETE FROM sessions", &[]).await?;
             writing.execute("UPDATE members SET invite = NULL, invite_until = NULL", &[]).await?;
+            // Whoever runs on the one that was copied is another.
+            writing.execute("DELETE FROM settings WHERE name = 'database'", &[]).await?;
+            lead::name_database(writing).await?;
             return events::step_over_restore(writing).await;
         }
         Change::SetVisibility(name, visibility) => {
@@ -434,6 +476,7 @@ async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Res
             return Ok(());
         }
         Change::Prune => return events::prune(writing).await,
+        Change::Sign(signed) => return lead::keep(writing, *signed).await,
     };
     if changed == 0 { Err(Error::NoStream(name)) } else { Ok(()) }
 }

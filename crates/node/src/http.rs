@@ -77,6 +77,9 @@ pub const STOPPING: HeaderName = HeaderName::from_static("x-sealcast-stopping");
 /// Header of a 404 (or 503) for a stream that other nodes own too: one of them may have what was asked for. It has no value.
 pub const ELSEWHERE: HeaderName = HeaderName::from_static("x-sealcast-elsewhere");
 
+/// Header of a 503 of a control node that does not lead: it has done nothing, and names the control node that leads, if it knows.
+pub const LEADER: HeaderName = HeaderName::from_static("x-sealcast-leader");
+
 /// Header of a head that a node has from before its start: it does not know what it showed after that head. It has no value.
 pub const REMEMBERED: HeaderName = HeaderName::from_static("x-sealcast-remembered");
 

@@ -5,6 +5,7 @@
 //! at them through [`Log::look`] when [`Log::changes`] says so.
 
 mod frames;
+mod ledger;
 mod log;
 mod member;
 mod members;
@@ -15,13 +16,14 @@ mod sync;
 mod trust;
 mod writer;
 
+pub use ledger::Ledger;
 pub use log::{Log, Standing};
 pub use member::{Membership, Report, Rules};
 pub use members::only_members;
 pub use peers::Peers;
 pub use routes::router;
 pub use sync::keep_up;
-pub use writer::{ControlIdentity, Writer};
+pub use writer::{ControlIdentity, NotAlone, Writer};
 
 /// Help texts of this crate's metrics, shown in `/metrics`.
 const HELP: &[(&str, &str)] = &[

@@ -8,16 +8,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use media::{ClusterId, Digest, NodeId, UnixMillis};
-use metadata::{EntrySequence, Freshness, Input, Output, Replica, Roots, View};
+use metadata::{EntrySequence, Freshness, Input, Output, Replica, Roots, SignedEntry, View};
 use node::clock::Clock;
 use seal::{KeyId, Refusal, RootPublicKey};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
+use crate::ledger::Ledger;
 use crate::routes::Acknowledged;
 use crate::store::{Loaded, Store};
 
 /// Inputs that are verified on the reactor; more go to a thread, because each takes a fraction of a millisecond.
 const AT_ONCE_MAX: usize = 8;
+/// Longest wait for the ledger of several control nodes; meanwhile the replica takes nothing.
+const LEDGER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Heads come every two seconds, and each write waits for the disk.
 const HEAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
@@ -268,35 +271,41 @@ impl Log {
         })
     }
 
-    /// Drafts, signs and takes an entry; `draft` sees the replica, and nothing changes in between. Once drafted, the entry is kept even
-    /// when the caller is cancelled.
+    /// Drafts, signs and takes an entry; `draft` sees the replica, and nothing changes before the entry is taken. Once drafted, the entry is
+    /// kept even when the caller is cancelled: first in the `ledger`, where there is one.
     ///
     /// # Errors
-    /// When `draft` fails, the replica refuses the entry, or the disk cannot be written.
-    pub(crate) async fn append<T>(
+    /// When `draft` fails, the ledger does not keep the entry, the replica refuses it, or the disk cannot be written.
+    pub(crate) async fn append(
         self: &Arc<Self>,
-        draft: impl FnOnce(&mut Replica) -> Result<(T, Input)>,
-    ) -> Result<T> {
-        let mut keeper = Arc::clone(&self.store).lock_owned().await;
+        ledger: Option<Arc<dyn Ledger>>,
+        draft: impl FnOnce(&mut Replica) -> Result<SignedEntry>,
+    ) -> Result<SignedEntry> {
+        let keeper = Arc::clone(&self.store).lock_owned().await;
         keeper.ensure_whole()?;
-        let now = self.clock.now();
-        let (made, outputs, version) = self.with(|replica| {
-            let (made, input) = draft(replica)?;
-            let outputs = replica.apply(input, now);
-            anyhow::Ok((made, outputs, replica.roots().version()))
-        })?;
+        let (sequence, signed) = self.with(|replica| anyhow::Ok((replica.place().sequence.next(), draft(replica)?)))?;
+        let (this, entry) = (Arc::clone(self), signed.clone());
+        let enter = async move {
+            if let Some(ledger) = ledger {
+                let kept = tokio::time::timeout(LEDGER_WAIT_MAX, ledger.keep_entry(sequence, entry.clone())).await;
+                kept.context("the database does not answer")?.context("an entry of the metadata log was not kept")?;
+            }
+            this.enter(keeper, entry).await
+        };
+        tokio::spawn(enter).await??;
+        Ok(signed)
+    }
+
+    async fn enter(self: Arc<Self>, mut keeper: OwnedMutexGuard<Keeper>, signed: SignedEntry) -> Result<()> {
+        let SignedEntry { entry, rows } = signed;
+        let (outputs, version) = self.apply(vec![Input::Entry { entry, rows }]);
         if let Some(refusal) = outputs.iter().find_map(refused) {
             anyhow::bail!("the metadata log refuses its own control node: {refusal}");
         }
-        let this = Arc::clone(self);
-        let keep = async move {
-            let kept = keeper.keep(&outputs, version).await;
-            drop(keeper);
-            this.note(&outputs);
-            kept
-        };
-        tokio::spawn(keep).await??;
-        Ok(made)
+        let kept = keeper.keep(&outputs, version).await;
+        drop(keeper);
+        self.note(&outputs);
+        kept
     }
 
     /// Begins anew with a snapshot, if it is ahead of what is here. Returns whether it was.

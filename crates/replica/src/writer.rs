@@ -1,7 +1,8 @@
 //! The control node's side of the log: the key that writes, the entries, and the head that it says anew every two seconds.
 
+use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,11 +16,11 @@ use metadata::{
 };
 use node::{CancellationToken, files};
 use seal::{ControlKey, KeyId, RootKey};
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::log::refused;
-use crate::{Log, frames};
+use crate::{Ledger, Log, frames};
 
 /// How often control says where the log stands.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -33,26 +34,56 @@ const SETTLE_WAIT_MAX: Duration = Duration::from_secs(4);
 /// Of that, how long it listens in any case for another control that writes the same log.
 const LISTEN: Duration = Duration::from_millis(2_500);
 
+/// How long a change waits until this control node writes.
+const BEGIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// The keys of a control node.
 pub struct ControlIdentity<'a> {
     /// File of the key that signs entries and heads; made when missing, mode 0600.
     pub key_file: &'a Path,
     /// The root key, where it lies on this machine: it makes the first statement, and renews the key in time.
     pub root: Option<&'a RootKey>,
+    /// What it shares with other control nodes, of which one writes at a time; `None` where it is the only one.
+    pub ledger: Option<Arc<dyn Ledger>>,
 }
 
-/// Writes the log. One for each control node.
+/// Another control node writes the same log, and shares no ledger with this one.
+#[derive(Debug)]
+pub struct NotAlone;
+
+impl std::error::Error for NotAlone {}
+
+impl std::fmt::Display for NotAlone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "another control node writes the metadata log of this cluster, with the key of this one: is a copy of this data directory in \
+             use elsewhere? Stop one of them, or let both keep their catalogue in one PostgreSQL (role.control.database)",
+        )
+    }
+}
+
+/// Writes the log. One for each control node; of those that share a ledger, the one that leads writes.
 pub struct Writer {
     log: Arc<Log>,
     node: node::Context,
     key: ControlKey,
-    /// This process's identity as a writer: two that write at once see each other by it.
-    database: [u8; 16],
+    /// Identity of the database as heads name it: those who write to different ones see each other by it.
+    database: Mutex<Database>,
+    ledger: Option<Arc<dyn Ledger>>,
     /// Held while entries are made and published, so that they are published in order.
-    writing: Mutex<()>,
+    writing: tokio::sync::Mutex<()>,
     /// Whether the log was begun in this run: nobody can know more of it.
     is_new: bool,
     settled: CancellationToken,
+    /// Whether this control node writes now.
+    leads: watch::Sender<bool>,
+}
+
+/// Under which identity a control node writes, and since when.
+#[derive(Debug, Clone, Copy)]
+struct Database {
+    id: [u8; 16],
+    since: UnixMillis,
 }
 
 impl std::fmt::Debug for Writer {
@@ -69,6 +100,9 @@ impl Writer {
     /// When a file cannot be read or written, or the root has not named this key and is not here to do so.
     pub async fn open(log: Arc<Log>, node: &node::Context, identity: ControlIdentity<'_>) -> Result<Self> {
         let key = control_key(identity.key_file)?;
+        if let Some(ledger) = &identity.ledger {
+            take_roots(&log, &**ledger).await?;
+        }
         let now = node.clock.wall();
         let (known, place) = log.with(|replica| (replica.roots().statement().cloned(), replica.place()));
         let is_new = known.is_none();
@@ -82,8 +116,11 @@ impl Writer {
             }
             tracing::info!(version = next.version, log = %next.log, "root statement of the metadata log signed");
         }
-        let (node, settled) = (node.clone(), CancellationToken::new());
-        Ok(Self { log, node, key, database: rand::random(), writing: Mutex::default(), is_new, settled })
+        // A random one is this process's own.
+        let database = Mutex::new(Database { id: rand::random(), since: node.started_at });
+        let (node, settled, ledger) = (node.clone(), CancellationToken::new(), identity.ledger);
+        let (writing, leads) = (tokio::sync::Mutex::default(), watch::Sender::new(false));
+        Ok(Self { log, node, key, database, ledger, writing, is_new, settled, leads })
     }
 
     /// The log that it writes.
@@ -91,27 +128,97 @@ impl Writer {
         &self.log
     }
 
-    /// Says where the log stands, every two seconds and until `shutdown`; before that, lets a control that was restored from a backup
-    /// take what the other nodes know.
+    /// Lets a control node that was restored from a backup take what the other nodes know, before it writes.
+    ///
+    /// # Errors
+    /// When another control node writes the same log, and shares no ledger with this one.
+    pub async fn settle(&self) -> Result<()> {
+        if !self.is_new {
+            self.wait_for_others().await;
+            if self.ledger.is_none() {
+                self.ensure_alone()?;
+            }
+        }
+        self.settled.cancel();
+        Ok(())
+    }
+
+    /// Begins to write, as the only one of those that share a ledger: takes from it what the others have signed, whether anybody has seen
+    /// that or not.
+    ///
+    /// # Errors
+    /// When the ledger fails or has another log, or when entries are missing here.
+    pub async fn begin(&self) -> Result<()> {
+        self.settled.cancelled().await;
+        if let Some(ledger) = &self.ledger {
+            let database = Database { id: ledger.identity().await?, since: self.node.clock.wall() };
+            *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
+            let known = self.log.reader().roots(0).await?;
+            let version = self.log.with(|replica| replica.roots().version());
+            let count = u64::try_from(known.len()).unwrap_or(u64::MAX);
+            for (version, statement) in (version.saturating_sub(count).saturating_add(1)..).zip(known) {
+                ledger.keep_root(version, statement, None).await?;
+            }
+            take_roots(&self.log, &**ledger).await?;
+            self.take_entries(&**ledger).await?;
+            let (newest, here) = (ledger.newest().await?, self.place().sequence);
+            ensure!(
+                newest.is_none_or(|newest| newest <= here),
+                "this control node has entries of the metadata log up to {here}, and another has signed them up to {}: start a node \
+                 that has the rest",
+                newest.unwrap_or(here)
+            );
+        }
+        self.leads.send_replace(true);
+        Ok(())
+    }
+
+    /// Settles, begins, and says where the log stands until `shutdown`: for a control node that shares no ledger.
     ///
     /// # Errors
     /// When another control node writes the same log.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<()> {
-        if !self.is_new {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = self.wait_for_others() => {}
-            }
-            self.ensure_alone()?;
+        let write = async {
+            self.settle().await?;
+            self.begin().await?;
+            self.say_heads().await
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = write => ended.map(|never| match never {}),
         }
-        self.settled.cancel();
+    }
+
+    /// Ends writing: another control node may lead.
+    pub fn end(&self) {
+        self.leads.send_replace(false);
+    }
+
+    /// Takes entries of the ledger that are not here. The newest one that is here is compared with it.
+    async fn take_entries(&self, ledger: &dyn Ledger) -> Result<()> {
+        loop {
+            let here = self.place().sequence;
+            let entries = ledger.entries_from(here.max(EntrySequence(1))).await?;
+            let inputs = entries.into_iter().map(|SignedEntry { entry, rows }| Input::Entry { entry, rows }).collect();
+            let outputs = self.log.take(inputs).await?;
+            if let Some(refusal) = outputs.iter().find_map(refused) {
+                bail!("the metadata log refuses an entry that another control node has signed: {refusal}");
+            }
+            if self.place().sequence == here {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says where the log stands, every two seconds, for as long as this control node writes.
+    ///
+    /// # Errors
+    /// When a control node that shares no ledger with this one writes the same log.
+    pub async fn say_heads(&self) -> Result<Infallible> {
         let mut ticks = tokio::time::interval(HEAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
+            ticks.tick().await;
             self.ensure_alone()?;
             if let Err(error) = self.say_head().await {
                 tracing::error!(error = format!("{error:#}"), "no head of the metadata log");
@@ -131,20 +238,19 @@ impl Writer {
 
     /// Two controls that write one log would fork it.
     fn ensure_alone(&self) -> Result<()> {
-        let heard = self.log.with(|replica| replica.heard());
-        let other = heard.filter(|(database, at)| *database != self.database && *at > self.node.started_at);
-        ensure!(
-            other.is_none(),
-            "another control node writes the metadata log of this cluster, with the key of this one: is a copy of this data directory \
-             in use elsewhere? Stop one of them"
-        );
-        Ok(())
+        let (heard, own) = (self.log.with(|replica| replica.heard()), self.database());
+        let other = heard.filter(|(database, at)| *database != own.id && *at > own.since);
+        if other.is_some() { Err(NotAlone.into()) } else { Ok(()) }
+    }
+
+    fn database(&self) -> Database {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn say_head(&self) -> Result<()> {
         let _in_order = self.writing.lock().await;
-        let now = self.node.clock.wall();
-        let head = self.log.with(|replica| replica.head(now, self.database)).context("there is no root statement")?;
+        let (now, database) = (self.node.clock.wall(), self.database().id);
+        let head = self.log.with(|replica| replica.head(now, database)).context("there is no root statement")?;
         let head = head.sign(&self.key)?;
         let outputs = self.log.take(vec![Input::Head(head.clone())]).await?;
         if let Some(refusal) = outputs.iter().find_map(refused) {
@@ -160,17 +266,21 @@ impl Writer {
     /// # Errors
     /// When an edit breaks a rule, the log is forked, or the disk cannot be written; some of the entries may have been written then.
     pub async fn write(&self, edits: impl FnOnce(View<'_>) -> Vec<Edit>) -> Result<EntrySequence> {
-        self.settled.cancelled().await;
+        let mut leads = self.leads.subscribe();
+        let begun = tokio::time::timeout(BEGIN_WAIT_MAX, leads.wait_for(|leads| *leads)).await;
+        begun.context("this control node cannot write the metadata log yet, or another one leads")??;
         let _in_order = self.writing.lock().await;
+        if let Some(ledger) = &self.ledger {
+            // It may have kept an entry of which this node was not told.
+            self.take_entries(&**ledger).await?;
+        }
         let edits = self.log.look(edits);
         let was_changed = !edits.is_empty();
         for some in in_entries(edits) {
             let now = self.node.clock.wall();
-            let signed = self.log.append(|replica| {
+            let signed = self.log.append(self.ledger.clone(), |replica| {
                 ensure_whole(replica)?;
-                let signed = replica.draft(some, now)?.sign(&self.key)?;
-                let SignedEntry { entry, rows } = signed.clone();
-                Ok((signed, Input::Entry { entry, rows }))
+                Ok(replica.draft(some, now)?.sign(&self.key)?)
             });
             let SignedEntry { entry, rows } = signed.await?;
             self.publish(&Topic::MetadataLog, frames::join([&entry[..], &rows[..]]), false).await;
@@ -227,6 +337,10 @@ impl Writer {
             bail!("{refusal}");
         }
         let version = self.log.with(|replica| replica.roots().version());
+        if let (Some(ledger), Some((statement, raw))) = (&self.ledger, self.root_statement()) {
+            let branch = statement.branch.filter(|branch| branch.version == version);
+            ledger.keep_root(version, raw, branch.map(|branch| branch.sequence)).await?;
+        }
         tracing::warn!(version, entry = %self.place().sequence, "the root has made another statement");
         drop(in_order);
         if let Err(error) = self.say_head().await {
@@ -276,6 +390,23 @@ fn ensure_whole(replica: &Replica) -> Result<()> {
             replica.place().sequence
         );
     }
+    Ok(())
+}
+
+/// Takes root statements that another control node has made or was given.
+async fn take_roots(log: &Arc<Log>, ledger: &dyn Ledger) -> Result<()> {
+    let statements = ledger.roots().await?;
+    let is_empty = statements.is_empty();
+    for statement in statements {
+        // Those of before the one that is here, or before the one that this node pins, are refused.
+        log.take(vec![Input::Root(statement)]).await?;
+    }
+    let is_known = log.with(|replica| replica.roots().statement().is_some());
+    ensure!(
+        is_known || is_empty,
+        "another control node has begun the metadata log in this database (role.control.database), under another root key: copy \
+         root.pub and metadata.key from its data directory into the one of this node, and remove root.key there"
+    );
     Ok(())
 }
 

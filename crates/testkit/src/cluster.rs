@@ -1,5 +1,6 @@
 //! A cluster of plain processes, one role each, around a real Mosquitto, with the certificates of `sealcast certs cluster`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ pub struct Cluster {
     pub directory: tempfile::TempDir,
     pub broker: Process,
     broker_address: SocketAddr,
-    control: Option<String>,
+    /// Where the control nodes are, by name.
+    controls: BTreeMap<String, String>,
     /// Additional settings of every node, in TOML.
     pub settings: String,
     pub http: reqwest::Client,
@@ -37,8 +39,9 @@ pub const STREAM: &str = "hall";
 pub const KEY: &str = "for-this-test-only";
 
 /// Nodes that the broker knows: name and role.
-const NODES: [(&str, &str); 7] = [
+const NODES: [(&str, &str); 8] = [
     ("control", "control"),
+    ("control2", "control"),
     ("ingest", "ingest"),
     ("ingest2", "ingest"),
     ("lb", "loadbalancer"),
@@ -63,7 +66,7 @@ impl Cluster {
         let broker = start_mosquitto(directory.path(), broker_address);
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(broker_address).ok()).await;
         let http = client(&directory.path().join("certs/ca.pem"));
-        Self { program, directory, broker, broker_address, control: None, settings: String::new(), http }
+        Self { program, directory, broker, broker_address, controls: BTreeMap::new(), settings: String::new(), http }
     }
 
     /// Starts a node and waits until it serves.
@@ -81,7 +84,7 @@ impl Cluster {
         if role == "control" {
             let admin = std::fs::read(self.path("data/admin.json")).expect("the control node wrote it");
             let admin: Value = serde_json::from_slice(&admin).expect("JSON");
-            self.control = Some(text(&admin, "control"));
+            self.controls.insert(id.to_owned(), text(&admin, "control"));
         }
         Node { process, ready }
     }
@@ -104,7 +107,7 @@ identities = "certs/{role}"
 [bus]
 urls = ["mqtts://{broker}"]
 "#,
-            control = self.control.as_ref().map_or_else(|| "[]".to_owned(), |url| format!("[\"{url}\"]")),
+            control = serde_json::json!(self.controls.values().collect::<Vec<_>>()),
             broker = self.broker_address,
         );
         if role == "control" {

@@ -1,24 +1,26 @@
 //! Requests of the API that control answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use axum::Router;
 use axum::extract::{Extension, Request};
+use axum::response::IntoResponse as _;
 use bus::broker::Access;
 use media::NodeId;
 use messages::Role;
 use node::CancellationToken;
-use node::http::{Limits, Peer};
+use node::http::{LEADER, Limits, Peer};
 use node::presence::PresenceParts;
 use reqwest::{Method, StatusCode};
 
 use crate::cluster::{Cluster, PATIENCE, within};
 
-const NODES: [(&str, Access); 3] = [("lb", Access::LoadBalancer), ("b1", Access::Broadcast), ("c1", Access::Control)];
+const NODES: [(&str, Access); 4] =
+    [("lb", Access::LoadBalancer), ("b1", Access::Broadcast), ("c1", Access::Control), ("c2", Access::Control)];
 
 /// A control node reduced to what the balancer sees of it: it says who asks it, for whom, and what.
 async fn control(cluster: &Cluster) -> (CancellationToken, node::Context) {
-    let context = cluster.context(&NodeId::new("c1").unwrap(), Role::Control).await;
-    let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
-    let data = format!("https://{}", listener.local_addr().unwrap());
     let said = async |Extension(peer): Extension<Peer>, request: Request| {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, 1_000).await.unwrap();
@@ -26,7 +28,14 @@ async fn control(cluster: &Cluster) -> (CancellationToken, node::Context) {
         let address = parts.headers.get("x-forwarded-for").unwrap().to_str().unwrap().to_owned();
         format!("{node} {role} {address} {} {} {}", parts.method, parts.uri.path(), String::from_utf8_lossy(&body))
     };
-    let (router, serving) = (Router::new().fallback(said), CancellationToken::new());
+    control_saying(cluster, "c1", Router::new().fallback(said)).await
+}
+
+async fn control_saying(cluster: &Cluster, name: &str, router: Router) -> (CancellationToken, node::Context) {
+    let context = cluster.context(&NodeId::new(name).unwrap(), Role::Control).await;
+    let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let serving = CancellationToken::new();
     let tls = context.identity.server_mutual();
     tokio::spawn(node::http::serve_tls(listener, tls, router, Limits::default(), serving.clone()));
     let parts = move || PresenceParts { data: Some(data.clone()), ..Default::default() };
@@ -77,4 +86,42 @@ async fn control_gets_changes_and_credentials_over_mutual_tls_and_nodes_the_rest
     let away = async { while ask(Method::GET, "tenants", None, "").await.0 != StatusCode::SERVICE_UNAVAILABLE {} };
     within("control is away", away).await;
     assert_eq!(ask(Method::GET, "streams", None, "").await.2, "b1");
+}
+
+/// A POST, too: a control node that does not lead has done nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn change_goes_on_to_the_control_node_that_leads_and_the_next_one_there_at_once() {
+    let cluster = Cluster::start(&NODES).await;
+    let url = format!("https://{}/api/v1/tenants", cluster.balancer().await);
+    let viewer = cluster.viewer();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let (count, leads) = (Arc::clone(&refused), Arc::new(AtomicBool::new(true)));
+    let follows = Router::new().fallback(move || async move {
+        count.fetch_add(1, Ordering::Relaxed);
+        (StatusCode::SERVICE_UNAVAILABLE, [(LEADER, "c2")], "c2 leads")
+    });
+    let is_leader = Arc::clone(&leads);
+    let answers = Router::new().fallback(move |body: String| async move {
+        if is_leader.load(Ordering::Relaxed) {
+            body.into_response()
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, [(LEADER, "")], "nobody leads").into_response()
+        }
+    });
+    let _c1 = control_saying(&cluster, "c1", follows).await;
+    let _c2 = control_saying(&cluster, "c2", answers).await;
+    let ask = async || viewer.post(&url).body("a change").send().await.unwrap();
+    let made = async { while ask().await.status() != StatusCode::OK || refused.load(Ordering::Relaxed) == 0 {} };
+    within("both control nodes are known", made).await;
+    let before = refused.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        let answer = ask().await;
+        assert!(answer.headers().get(LEADER.as_str()).is_none());
+        assert_eq!(answer.text().await.unwrap(), "a change");
+    }
+    assert_eq!(refused.load(Ordering::Relaxed), before, "the balancer knows who leads");
+    leads.store(false, Ordering::Relaxed);
+    let answer = ask().await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().get(LEADER.as_str()).is_none(), "that is between us and control");
 }

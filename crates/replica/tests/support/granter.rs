@@ -18,7 +18,7 @@ impl Granter {
     /// Begins a log in the data directory of `control`, and says where it stands until `shutdown`.
     pub async fn open(control: &Context, root: &RootKey, shutdown: &CancellationToken) -> Result<Self> {
         let log = Log::open(&control.data.join("metadata.db"), control, root.public_key()?).await?;
-        let identity = ControlIdentity { key_file: &control.data.join("metadata.key"), root: Some(root) };
+        let identity = ControlIdentity { key_file: &control.data.join("metadata.key"), root: Some(root), ledger: None };
         let writer = Arc::new(Writer::open(log, control, identity).await?);
         let (running, until) = (Arc::clone(&writer), shutdown.clone());
         tokio::spawn(async move { running.run(&until).await });
