@@ -265,7 +265,7 @@ async fn control_node_that_slept_through_the_end_of_its_lead_writes_nothing() {
     let (operator, base) = (first.operator.clone(), first.base.clone());
     let late = tokio::spawn(async move {
         let request = operator.post(format!("{base}/api/v1/streams")).json(&json!({ "name": "late" }));
-        request.send().await.map(|answer| answer.status())
+        request.timeout(TURN).send().await.map(|answer| answer.status())
     });
     site.leads(1).await;
     let (status, made) = second.make("made", "a-key-of-some-twenty-characters").await.unwrap();

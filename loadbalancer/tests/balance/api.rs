@@ -96,9 +96,12 @@ async fn change_goes_on_to_the_control_node_that_leads_and_the_next_one_there_at
     let viewer = cluster.viewer();
     let refused = Arc::new(AtomicUsize::new(0));
     let (count, leads) = (Arc::clone(&refused), Arc::new(AtomicBool::new(true)));
+    let names_it = Arc::new(AtomicBool::new(false));
+    let knows = Arc::clone(&names_it);
     let follows = Router::new().fallback(move || async move {
         count.fetch_add(1, Ordering::Relaxed);
-        (StatusCode::SERVICE_UNAVAILABLE, [(LEADER, "c2")], "c2 leads")
+        let leader = if knows.load(Ordering::Relaxed) { "c2" } else { "" };
+        (StatusCode::SERVICE_UNAVAILABLE, [(LEADER, leader)], "another leads")
     });
     let is_leader = Arc::clone(&leads);
     let answers = Router::new().fallback(move |body: String| async move {
@@ -113,6 +116,13 @@ async fn change_goes_on_to_the_control_node_that_leads_and_the_next_one_there_at
     let ask = async || viewer.post(&url).body("a change").send().await.unwrap();
     let made = async { while ask().await.status() != StatusCode::OK || refused.load(Ordering::Relaxed) == 0 {} };
     within("both control nodes are known", made).await;
+    let before = refused.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!(ask().await.text().await.unwrap(), "a change", "the request that c1 has refused");
+    }
+    assert_eq!(refused.load(Ordering::Relaxed), before + 3, "nobody says who leads");
+    names_it.store(true, Ordering::Relaxed);
+    assert_eq!(ask().await.status(), StatusCode::OK);
     let before = refused.load(Ordering::Relaxed);
     for _ in 0..5 {
         let answer = ask().await;
