@@ -109,7 +109,7 @@ impl LeaseHolder {
                 Ok(Ok(())) => confirmed = asked,
                 Ok(Err(Error::LeaseLost)) | Err(_) => return Error::LeaseLost,
                 Ok(Err(error)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer");
                 }
             }
         }
