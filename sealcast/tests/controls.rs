@@ -181,7 +181,7 @@ async fn write(http: Client, base: String, api_key: String, stop: Arc<AtomicBool
                     Ok(StatusCode::CREATED) => break,
                     // Busy, on its way, or nobody knows: once more with the same key.
                     Ok(status) => {
-                        assert!(status.is_server_error() || [409, 429].contains(&status.as_u16()), "{name}: {status}")
+                        assert!(status.is_server_error() || [409, 429].contains(&status.as_u16()), "{name}: {status}");
                     }
                     Err(_) => {}
                 }
