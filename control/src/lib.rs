@@ -267,7 +267,8 @@ impl Control {
         let keep_up = replica::keep_up(Arc::clone(log), shared.node.clone(), peers, shutdown.clone());
         let settle = async {
             // Whoever is stopped has not settled, and writes nothing.
-            shutdown.run_until_cancelled(shared.writer.settle()).await.unwrap_or(Ok(()))
+            let is_restored = shared.catalogue.is_restored().await?;
+            shutdown.run_until_cancelled(shared.writer.settle(is_restored)).await.unwrap_or(Ok(()))
         };
         let events = hooks::run(Arc::clone(&shared), heard, shutdown.clone());
         let issuers = shared.follow_issuers(&shutdown);

@@ -527,6 +527,48 @@ async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decid
     assert!(!b1.log.look(|view| view.is_node_revoked(&id("i2"))), "what was given up is void");
 }
 
+/// A node that comes after the restored control has nothing to say of heads yet; what it has of entries counts all the same, also where
+/// control was started again meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told_it_the_rest() {
+    for is_marked in [true, false] {
+        let cluster = Cluster::start().await;
+        let b1 = node_and_first_run(&cluster).await;
+        let (data, backup) = backed_up(&cluster);
+        let end = cluster.all.child_token();
+        let (base, task) = cluster.control_until(end.clone()).await;
+        revoke(&cluster, &base, "i1").await;
+        revoke(&cluster, &base, "i2").await;
+        b1.sees("i2", |view| view.is_node_revoked(&id("i2"))).await;
+        b1.stop().await;
+        end.cancel();
+        task.await.unwrap().unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
+        copy(&backup, &data);
+        if is_marked {
+            // As `sealcast restore` does.
+            std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
+        }
+
+        let end = cluster.all.child_token();
+        let (base, task) = cluster.control_until(end.clone()).await;
+        let url = format!("{base}/admin/nodes/i3/revoke");
+        let (status, why) = ask(&admin(&cluster), Method::POST, url, None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
+        assert!(why.to_string().contains("restored from a backup"), "{why}");
+        let b1 = Follower::start(&cluster, "b1", None).await;
+        end.cancel();
+        task.await.unwrap().unwrap();
+        let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+        revoke(&cluster, &base, "i3").await;
+        b1.sees("i3", |view| ["i1", "i2", "i3"].iter().all(|node| view.is_node_revoked(&id(node)))).await;
+        assert_eq!(b1.log.standing().fork, None);
+        let i2 = cluster.client("i2", Role::Ingest);
+        let grants = i2.post(format!("{base}/grants")).body(vec![0; 1312]).send().await.unwrap();
+        assert_eq!(grants.status(), StatusCode::FORBIDDEN, "control knows of it again");
+    }
+}
+
 /// A viewer's browser sees the row of a grant, and no proof that a revocation is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn grant_of_a_revoked_key_ends_in_the_log() {

@@ -325,14 +325,15 @@ impl Replica {
         if !read.envelope.is_signed_by(key) {
             return Err(refusal(RefusalReason::Signature, format!("entry {}", entry.sequence)));
         }
-        let is_void = statement
-            .branch
-            .is_some_and(|branch| entry.sequence > branch.sequence && entry.root_version < branch.version);
-        if is_void {
-            return Err(refusal(
-                RefusalReason::Chain,
-                format!("entry {} is void: the root has branched", entry.sequence),
-            ));
+        self.ensure_counts("entry", entry.sequence, entry.root_version)
+    }
+
+    /// Refuses what the root has voided: what follows its branch, under a statement of before.
+    fn ensure_counts(&self, what: &str, sequence: EntrySequence, root_version: u64) -> Result<(), Refusal> {
+        let branch = self.roots.statement().and_then(|statement| statement.branch);
+        if branch.is_some_and(|branch| sequence > branch.sequence && root_version < branch.version) {
+            let detail = format!("{what} at {sequence} is void: the root has branched");
+            return Err(refusal(RefusalReason::Chain, detail));
         }
         Ok(())
     }
@@ -482,6 +483,7 @@ impl Replica {
         if !envelope.is_signed_by(key) {
             return Err(refusal(RefusalReason::Signature, format!("head at entry {}", head.sequence)));
         }
+        self.ensure_counts("head", head.sequence, head.root_version)?;
         self.fetch_roots(head.root_version, outputs);
         let ahead = head.at.since(now.wall);
         if ahead > AHEAD_MAX {

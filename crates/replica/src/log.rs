@@ -155,7 +155,7 @@ impl Log {
         self.wanted.subscribe()
     }
 
-    /// Notes that another node has answered, and that all that it had is here.
+    /// Notes that another node has answered that has all that is here, and that all that it had is here, too.
     pub(crate) fn answered(&self) {
         self.has_answered.send_replace(true);
     }

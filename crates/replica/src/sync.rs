@@ -9,7 +9,7 @@ use bus::Message;
 use bytes::Bytes;
 use messages::Topic;
 use metadata::limits::{ENTRY_BYTES_MAX, HEAD_BYTES_MAX, ROWS_BYTES_MAX};
-use metadata::{Input, Output};
+use metadata::{EntrySequence, Input, Output};
 use node::CancellationToken;
 use rand::Rng as _;
 use tokio::time::MissedTickBehavior;
@@ -102,17 +102,20 @@ async fn ask(log: Arc<Log>, peers: Peers) {
             () = hurry => {}
             () = tokio::time::sleep(pause) => {}
         }
-        let mut has_answered = false;
+        let (mut has_answered, mut has_told) = (false, false);
         for peer in peers.draw() {
             match catch_up(&log, &peer).await {
-                Ok(()) => has_answered = true,
+                Ok(has_ours) => {
+                    has_answered = true;
+                    has_told |= has_ours;
+                }
                 Err(error) => {
                     tracing::debug!(url = peer.url, error = format!("{error:#}"), "no help with the metadata log");
                 }
             }
         }
         wanted.borrow_and_update();
-        if has_answered {
+        if has_told {
             log.answered();
         }
         pause = if has_answered {
@@ -123,49 +126,57 @@ async fn ask(log: Arc<Log>, peers: Peers) {
     }
 }
 
-/// Takes from one node what is newer than what is here.
-async fn catch_up(log: &Arc<Log>, peer: &Peer) -> Result<()> {
+/// Takes from one node what is newer than what is here. It is asked for entries whatever it says of the newest head: after a restart it has
+/// heard none yet, and a control node that was restored from a backup says old ones. Returns whether it has all that is here.
+async fn catch_up(log: &Arc<Log>, peer: &Peer) -> Result<bool> {
     let have = log.with(|replica| replica.place().sequence);
     let mut missing = Wanted::default();
     match peer.head(have).await? {
         Some(head) => missing.note(&log.take(vec![Input::Head(head)]).await?),
         None => missing.roots_after = Some(log.with(|replica| replica.roots().version())),
     }
+    let mut has_ours = fetch_entries(log, peer, &mut missing).await?;
     if let Some(after) = missing.roots_after {
         let statements = peer.roots(after).await?;
         // One by one: each is kept on disk under the version that is in force then.
         for statement in statements {
             log.take(vec![Input::Root(statement)]).await?;
         }
-        // It may be that the head could not be judged without them.
+        // It may be that head and entries could not be judged without them.
         if let Some(head) = peer.head(have).await? {
-            missing.note(&log.take(vec![Input::Head(head)]).await?);
+            log.take(vec![Input::Head(head)]).await?;
         }
+        has_ours = fetch_entries(log, peer, &mut missing).await?;
     }
-    if missing.entries_from.is_some() {
-        fetch_entries(log, peer).await?;
-    }
-    Ok(())
+    Ok(has_ours)
 }
 
-/// Takes entries until the other node has no more that count here.
-async fn fetch_entries(log: &Arc<Log>, peer: &Peer) -> Result<()> {
+/// Takes entries until the other node has no more that count here. The newest one that is here is asked for again: if the other node has
+/// another one in its place, control has signed two. Returns whether the other node has all that is here.
+async fn fetch_entries(log: &Arc<Log>, peer: &Peer, missing: &mut Wanted) -> Result<bool> {
     loop {
         let place = || log.with(|replica| replica.place().sequence);
         let before = place();
-        match peer.entries(before.next()).await? {
+        let mut answer = peer.entries(before.max(EntrySequence(1))).await?;
+        if matches!(answer, EntriesAnswer::Pruned) {
+            answer = peer.entries(before.next()).await?;
+        }
+        let has_ours = match answer {
             EntriesAnswer::Entries(entries) => {
+                let has_ours = before == EntrySequence(0) || !entries.is_empty();
                 let inputs = entries.into_iter().map(|(entry, rows): (Bytes, Bytes)| Input::Entry { entry, rows });
-                log.take(inputs.collect()).await?;
+                missing.note(&log.take(inputs.collect()).await?);
+                has_ours
             }
             EntriesAnswer::Pruned => {
                 if let Some((entry, rows)) = peer.snapshot().await? {
                     log.take_snapshot(entry, rows).await?;
                 }
+                true
             }
-        }
+        };
         if place() <= before {
-            return Ok(());
+            return Ok(has_ours);
         }
     }
 }

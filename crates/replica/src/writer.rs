@@ -34,8 +34,12 @@ const SETTLE_WAIT_MAX: Duration = Duration::from_secs(4);
 /// Of that, how long it listens in any case for another control that writes the same log.
 const LISTEN: Duration = Duration::from_millis(2_500);
 
-/// How long a change waits until this control node writes.
-const BEGIN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a change waits until this control node writes: longer than it waits for others, and shorter than clients wait for an answer.
+const BEGIN_WAIT_MAX: Duration = Duration::from_millis(4_500);
+
+/// Why a control node that was restored from a backup does not write.
+const UNANSWERED: &str = "this control node was restored from a backup, and no broadcast node has told it yet what it has forgotten: start \
+                          one, or give up what is missing (sealcast root branch)";
 
 /// The keys of a control node.
 pub struct ControlIdentity<'a> {
@@ -128,13 +132,21 @@ impl Writer {
         &self.log
     }
 
-    /// Lets a control node that was restored from a backup take what the other nodes know, before it writes.
+    /// Lets a control node that was here before take what the other nodes know, before it writes. One that `is_restored` from a backup has
+    /// forgotten something in all likelihood: it waits for a node that has all that it has itself, for as long as it takes, or until the root
+    /// gives up what is missing ([`Writer::branch`]).
     ///
     /// # Errors
     /// When another control node writes the same log, and shares no ledger with this one.
-    pub async fn settle(&self) -> Result<()> {
+    pub async fn settle(&self, is_restored: bool) -> Result<()> {
         if !self.is_new {
-            self.wait_for_others().await;
+            let waited = async {
+                if !self.wait_for_others().await && is_restored {
+                    tracing::warn!(entry = %self.place().sequence, "{UNANSWERED}");
+                    self.log.until_answered().await;
+                }
+            };
+            self.settled.run_until_cancelled(waited).await;
             if self.ledger.is_none() {
                 self.ensure_alone()?;
             }
@@ -179,7 +191,7 @@ impl Writer {
     /// When another control node writes the same log.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<()> {
         let write = async {
-            self.settle().await?;
+            self.settle(false).await?;
             self.begin().await?;
             self.say_heads().await
         };
@@ -226,14 +238,17 @@ impl Writer {
         }
     }
 
-    async fn wait_for_others(&self) {
+    /// Whether another node has answered that has all that is here.
+    async fn wait_for_others(&self) -> bool {
         let heard = async {
             tokio::time::sleep(LISTEN).await;
             self.log.until_answered().await;
         };
-        if tokio::time::timeout(SETTLE_WAIT_MAX, heard).await.is_err() {
-            tracing::info!("no other node has answered about the metadata log: control goes on with its own");
+        let has_answered = tokio::time::timeout(SETTLE_WAIT_MAX, heard).await.is_ok();
+        if !has_answered {
+            tracing::info!("no other node has answered about the metadata log");
         }
+        has_answered
     }
 
     /// Two controls that write one log would fork it.
@@ -249,6 +264,10 @@ impl Writer {
 
     async fn say_head(&self) -> Result<()> {
         let _in_order = self.writing.lock().await;
+        if self.log.behind().is_some() {
+            // A head of before what is missing here would replace the one that says so, at nodes that start now.
+            return Ok(());
+        }
         let (now, database) = (self.node.clock.wall(), self.database().id);
         let head = self.log.with(|replica| replica.head(now, database)).context("there is no root statement")?;
         let head = head.sign(&self.key)?;
@@ -268,7 +287,10 @@ impl Writer {
     pub async fn write(&self, edits: impl FnOnce(View<'_>) -> Vec<Edit>) -> Result<EntrySequence> {
         let mut leads = self.leads.subscribe();
         let begun = tokio::time::timeout(BEGIN_WAIT_MAX, leads.wait_for(|leads| *leads)).await;
-        begun.context("this control node cannot write the metadata log yet, or another one leads")??;
+        begun.with_context(|| match self.settled.is_cancelled() {
+            true => "this control node cannot write the metadata log yet, or another one leads",
+            false => UNANSWERED,
+        })??;
         let _in_order = self.writing.lock().await;
         if let Some(ledger) = &self.ledger {
             // It may have kept an entry of which this node was not told.
@@ -342,6 +364,14 @@ impl Writer {
             ledger.keep_root(version, raw, branch.map(|branch| branch.sequence)).await?;
         }
         tracing::warn!(version, entry = %self.place().sequence, "the root has made another statement");
+        if self
+            .root_statement()
+            .and_then(|(statement, _)| statement.branch)
+            .is_some_and(|branch| branch.version == version)
+        {
+            // What is missing is given up.
+            self.settled.cancel();
+        }
         drop(in_order);
         if let Err(error) = self.say_head().await {
             tracing::warn!(error = format!("{error:#}"), "no head of the metadata log under the new root statement");

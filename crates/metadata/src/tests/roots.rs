@@ -76,6 +76,23 @@ fn key_of_control_signs_only_its_part_of_the_log() {
     assert_eq!(refusals(&outputs), [RefusalReason::Key]);
 }
 
+/// A broker that has kept a head of before the branch keeps control from writing for ever, if it counts.
+#[test]
+fn head_of_what_the_root_has_voided_says_nothing_of_missing_entries() {
+    let mut writer = Writer::with_history(3);
+    let good = writer.replica.place();
+    let mut restored = writer.replica.clone();
+    writer.write(vec![write(member("b9"))], at(4));
+    let head = writer.head(at(5));
+    restored.apply(Input::Head(head.clone()), at(5));
+    assert_eq!(restored.behind(), Some(good.sequence.next()));
+    let branch = Branch { version: 2, sequence: good.sequence, chain: good.chain };
+    let branched = sign_root(&next(|next| next.branch = Some(branch)), &[&root_key(1)]).unwrap();
+    restored.apply(Input::Root(branched), at(6));
+    assert_eq!(refusals(&restored.apply(Input::Head(head), at(6))), [RefusalReason::Chain]);
+    assert_eq!(restored.behind(), None);
+}
+
 #[test]
 fn branch_of_the_root_voids_what_a_thief_wrote() {
     let mut writer = Writer::with_history(3);
