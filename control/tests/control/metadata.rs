@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use catalogue::{Catalogue, Location};
 use control::Config;
 use media::NodeId;
@@ -527,11 +528,11 @@ async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decid
     assert!(!b1.log.look(|view| view.is_node_revoked(&id("i2"))), "what was given up is void");
 }
 
-/// A node that comes after the restored control has nothing to say of heads yet; what it has of entries counts all the same, also where
-/// control was started again meanwhile.
+/// A node that comes after the restored control has nothing to say of heads yet; what it has of entries counts all the same, whether the
+/// broker still says how far the log goes, or nobody but that node knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told_it_the_rest() {
-    for is_marked in [true, false] {
+    for has_broker_forgotten in [true, false] {
         let cluster = Cluster::start().await;
         let b1 = node_and_first_run(&cluster).await;
         let (data, backup) = backed_up(&cluster);
@@ -545,8 +546,11 @@ async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told
         task.await.unwrap().unwrap();
         std::fs::remove_dir_all(&data).unwrap();
         copy(&backup, &data);
-        if is_marked {
-            // As `sealcast restore` does.
+        if has_broker_forgotten {
+            let bus = bus::connect(&cluster.bus("c1"), "forgetful", None, None, cluster.all.clone()).await.unwrap();
+            let topic = messages::Prefix::default().name(&messages::Topic::MetadataHead);
+            assert!(bus::offer(&*bus, bus::Message { topic, payload: Bytes::new(), retain: true }).await);
+            // As `sealcast restore` does: without this word nobody would know.
             std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
         }
 
