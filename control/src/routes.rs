@@ -212,6 +212,8 @@ async fn revoke_key(
 #[derive(Serialize)]
 struct RevokedView {
     node: NodeId,
+    /// Whether a node of this name is known: a name that nobody has may be a mistake.
+    known: bool,
     /// Its keys that were granted until now.
     keys: Vec<String>,
     #[serde(flatten)]
@@ -229,13 +231,14 @@ async fn revoke_node(
         let detail = format!("{node} is the control node that you ask: after this it would refuse you");
         return Err(Refusal(StatusCode::CONFLICT, detail));
     }
+    let known = shared.writer.log().look(|view| view.member(&node).is_some() || view.is_node_revoked(&node));
     let (sequence, keys) = shared.revoke_node(&node, Revoke::misuse(said)).await.map_err(|error| not_logged(&error))?;
-    tracing::warn!(%node, keys = keys.len(), "node revoked");
+    tracing::warn!(%node, known, keys = keys.len(), "node revoked");
     let keys = keys.iter().map(ToString::to_string).collect();
     // If it was a streamer, the shared ingests need the keys of its streams.
     shared.announce_change().await;
     let acknowledged = acknowledged(&shared, sequence, began).await;
-    Ok(Json(RevokedView { node, keys, acknowledged }))
+    Ok(Json(RevokedView { node, known, keys, acknowledged }))
 }
 
 async fn list_nodes(State(shared): State<Arc<ControlState>>) -> Json<Vec<NodeInfo>> {

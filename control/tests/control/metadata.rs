@@ -364,7 +364,9 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
     let (base, _control) = cluster.control_until(cluster.all.clone()).await;
-    revoke(&cluster, &base, "i4").await;
+    assert_eq!(revoke(&cluster, &base, "i4").await["known"], json!(false), "nobody has that name");
+    assert_eq!(revoke(&cluster, &base, "b9").await["known"], json!(false));
+    assert_eq!(revoke(&cluster, &base, "i3").await["known"], json!(true));
     b1.sees("i4", |view| view.is_node_revoked(&id("i4"))).await;
     assert_eq!(b1.log.standing().fork, None);
     assert!(b1.log.look(|view| ["i1", "i2", "i3"].iter().all(|node| view.is_node_revoked(&id(node)))));

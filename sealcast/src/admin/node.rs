@@ -57,8 +57,15 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
             admin.print(&revoked, |revoked| {
                 let keys = items(&revoked["keys"]).len();
                 let spread = acknowledged(revoked);
+                let unknown = if revoked["known"] == false {
+                    format!(
+                        "no node {name} was known: if the name is mistyped, the one that you meant is still in (sealcast node list)\n"
+                    )
+                } else {
+                    String::new()
+                };
                 format!(
-                    "node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n{spread}\
+                    "{unknown}node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n{spread}\
                      its login at Mosquitto stays, with which it can say things that nobody believes: take it away there, too \
                      (mosquitto_passwd -D passwords {name}, and SIGHUP to mosquitto)\n"
                 )
