@@ -15,6 +15,7 @@ use super::limits::Standing;
 use super::problem::Problem;
 use super::scopes::rule;
 use crate::ControlState;
+use crate::lead::ensure_leads;
 
 /// A request, whoever sends it.
 pub(crate) struct Arrival {
@@ -48,7 +49,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Lets a request through to what answers it. What is refused is recorded.
+    /// Lets a request through to what answers it. What is refused is recorded, unless another control node leads.
     pub(crate) async fn begin(shared: &Arc<ControlState>, arrival: Arrival) -> (Self, Result<Turn, Problem>) {
         let Arrival { peer, route: (method, path), object, request_id, headers, parameters, target, body } = arrival;
         let address = peer.as_ref().and_then(Peer::counted_as);
@@ -56,6 +57,10 @@ impl Admission {
         let arrived = Arrived { method, path: path.to_owned(), request_id, address, object };
         let mut admission = Self { shared: Arc::clone(shared), arrived, known: Known::default() };
         let content = Content { target, base_url: String::new(), headers, parameters, body };
+        // Before anything is written, an audit's row included.
+        if let Err(away) = ensure_leads(shared, &admission.arrived.method, &admission.arrived.path).await {
+            return (admission, Err(away.into()));
+        }
         let begun = admission.admit(peer.as_ref(), content).await;
         if let Err(problem) = &begun {
             admission.refused(problem.kind).await;
@@ -71,7 +76,7 @@ impl Admission {
         let shows = (&Uri::default(), &content.headers);
         let entitled = gate::entitle(shared, &self.arrived, (peer, rule), shows, known).await?;
         Ok(match gate::begin(shared, &self.arrived, entitled, content).await? {
-            Begun::Call(call) => Turn::Handle(Call(Arc::new(call))),
+            Begun::Call(call) => Turn::Handle(call),
             Begun::Answered(answer) => Turn::Again(answer),
         })
     }

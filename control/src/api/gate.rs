@@ -302,7 +302,7 @@ async fn admit(
         Begun::Answered(answer) => return Ok(Admitted::Answered(Box::new(answer.into_response()))),
     };
     let mut request = Request::from_parts(parts, Body::empty());
-    request.extensions_mut().insert(Call(Arc::new(call)));
+    request.extensions_mut().insert(call);
     Ok(Admitted::Request(Box::new(request)))
 }
 
@@ -352,7 +352,7 @@ pub(super) struct Content {
 
 /// What becomes of a request that may be answered.
 pub(super) enum Begun {
-    Call(Caller),
+    Call(Call),
     /// It was answered before.
     Answered(Answer),
 }
@@ -370,7 +370,7 @@ pub(super) async fn begin(
         Some(Asked::First(replay)) => Some(replay),
         Some(Asked::Again(status, answer)) => return Ok(Begun::Answered(Answer::replayed(status, answer))),
     };
-    Ok(Begun::Call(Caller {
+    Ok(Begun::Call(Call(Arc::new(Caller {
         principal,
         tenant,
         request_id: arrived.request_id.clone(),
@@ -380,7 +380,7 @@ pub(super) async fn begin(
         parameters,
         body,
         replay,
-    }))
+    }))))
 }
 
 /// Lets somebody to a route by which people get a credential.

@@ -70,7 +70,7 @@ pub(super) struct Entered {
 
 /// A call that was answered before, or was refused.
 enum Done {
-    Again(Answer, Admission, String),
+    Again(Answer, Box<Admission>, String),
     Refused(Status),
 }
 
@@ -100,7 +100,7 @@ impl Door {
     {
         let (answer, admission, request_id) = match self.enter(request, ask).await {
             Err(Done::Refused(status)) => return Err(status),
-            Err(Done::Again(answer, admission, request_id)) => (answer, admission, request_id),
+            Err(Done::Again(answer, admission, request_id)) => (answer, *admission, request_id),
             Ok(Entered { call, object, request_id, mut admission, .. }) => {
                 match handle(State(Arc::clone(&self.0)), Path(object), call).await {
                     Ok(answer) => (answer, admission, request_id),
@@ -156,7 +156,7 @@ impl Door {
         let (admission, turn) = Admission::begin(&self.0, arrival).await;
         match turn {
             Ok(Turn::Handle(call)) => Ok(Entered { call, object, peer, request_id, admission }),
-            Ok(Turn::Again(answer)) => Err(Done::Again(answer, admission, request_id)),
+            Ok(Turn::Again(answer)) => Err(Done::Again(answer, Box::new(admission), request_id)),
             Err(problem) => Err(Done::Refused(refusal(&problem, &request_id, admission.standing()))),
         }
     }
