@@ -21,7 +21,6 @@ use node::problem::{self, Type};
 use replica::Ledger;
 use tokio::sync::watch;
 
-use crate::api::Problem;
 use crate::callers::BEGIN_WAIT_MAX;
 use crate::lease::{LeaseHolder, Pace};
 use crate::refusal::Refusal;
@@ -35,7 +34,7 @@ const SILENT: Duration = Duration::from_millis(2_500);
 /// Pause after this node could not begin to lead: another one may be able to.
 const RETRY: Duration = Duration::from_secs(3);
 /// When a caller may try again, in seconds.
-const RETRY_AFTER_S: u64 = 1;
+pub(crate) const RETRY_AFTER_S: u64 = 1;
 
 /// Who leads, as this node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +93,9 @@ impl Leadership {
 
 /// Why this node does nothing for a request: another one leads, or none does.
 pub(crate) struct Away {
-    detail: String,
+    pub(crate) detail: String,
     /// The name of the node that leads; empty when none does.
     leader: String,
-}
-
-impl From<Away> for Problem {
-    fn from(away: Away) -> Self {
-        Self { retry_after_s: Some(RETRY_AFTER_S), ..Self::new(Type::ControlAway, away.detail) }
-    }
 }
 
 /// Lets changes pass on the node that leads, whatever door they come by.
