@@ -16,6 +16,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Where ingests and operators connect (mutual TLS, HTTP/2). Default: `127.0.0.1:0`; port 0 asks for a free port.
     pub data_listen: SocketAddr,
+    /// Where programs connect by gRPC (TLS with the node's certificate, HTTP/2), with an API key or a token of an issuer. Default: nowhere;
+    /// port 0 asks for a free port.
+    pub grpc_listen: Option<SocketAddr>,
     /// How long a grant is valid, in hours, 1 to 720. Ingests renew theirs at half of it, so control may be away for that long. Default:
     /// 24.
     pub grant_hours: u16,
@@ -59,6 +62,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            grpc_listen: None,
             grant_hours: 24,
             database: None,
             public_hosts: Vec::new(),

@@ -33,8 +33,8 @@ const PACE: Pace =
 const SILENT: Duration = Duration::from_millis(2_500);
 /// Pause after this node could not begin to lead: another one may be able to.
 const RETRY: Duration = Duration::from_secs(3);
-/// `Retry-After` of a refusal, in seconds.
-const RETRY_AFTER: &str = "1";
+/// When a caller may try again, in seconds.
+pub(crate) const RETRY_AFTER_S: u64 = 1;
 
 /// Who leads, as this node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,23 +91,42 @@ impl Leadership {
     }
 }
 
-/// Lets changes pass on the node that leads. Any other says which one that is, and has done nothing.
-pub(crate) async fn only_leading(State(shared): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
-    if !needs_lead(request.method(), request.uri().path()) {
-        return next.run(request).await;
+/// Why this node does nothing for a request: another one leads, or none does.
+pub(crate) struct Away {
+    pub(crate) detail: String,
+    /// The name of the node that leads; empty when none does.
+    leader: String,
+}
+
+/// Lets changes pass on the node that leads, whatever door they come by.
+///
+/// # Errors
+/// On any other node, which has done nothing.
+pub(crate) async fn ensure_leads(shared: &ControlState, method: &Method, path: &str) -> Result<(), Away> {
+    if !needs_lead(method, path) {
+        return Ok(());
     }
     match shared.lead.known().await {
-        Leader::This => next.run(request).await,
-        Leader::Other(node) => {
+        Leader::This => Ok(()),
+        Leader::Other(leader) => {
             let detail = format!(
-                "control node {node} leads now, and alone changes anything: load balancers and ingests ask there; run commands on its \
+                "control node {leader} leads now, and alone changes anything: load balancers and ingests ask there; run commands on its \
                  machine"
             );
-            elsewhere(request.uri().path(), &detail, &node)
+            Err(Away { detail, leader })
         }
         Leader::Unknown => {
-            elsewhere(request.uri().path(), "no control node leads at this moment: try again in a few seconds", "")
+            let detail = "no control node leads at this moment: try again in a few seconds".to_owned();
+            Err(Away { detail, leader: String::new() })
         }
+    }
+}
+
+/// Lets requests of HTTP pass that this node may answer. To any other it says who leads.
+pub(crate) async fn only_leading(State(shared): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
+    match ensure_leads(&shared, request.method(), request.uri().path()).await {
+        Ok(()) => next.run(request).await,
+        Err(away) => elsewhere(request.uri().path(), away),
     }
 }
 
@@ -118,17 +137,17 @@ fn needs_lead(method: &Method, path: &str) -> bool {
     is_change || path == "/cluster/v1/streams" || path.starts_with("/api/v1/auth/")
 }
 
-fn elsewhere(path: &str, detail: &str, leader: &str) -> Response {
+fn elsewhere(path: &str, Away { detail, leader }: Away) -> Response {
     let mut response = if path.starts_with("/cluster/") {
-        Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()).into_response()
+        Refusal(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
     } else {
-        let said = Type::ControlAway.said(detail, None).to_string();
+        let said = Type::ControlAway.said(&detail, None).to_string();
         (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, problem::CONTENT_TYPE)], said).into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(LEADER, HeaderValue::from_str(leader).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(LEADER, HeaderValue::from_str(&leader).unwrap_or(HeaderValue::from_static("")));
     response
 }
 

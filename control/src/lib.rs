@@ -11,7 +11,9 @@ mod certificate;
 mod chat;
 mod config;
 mod delegations;
+mod drains;
 mod grants;
+mod grpc;
 mod hooks;
 mod issuers;
 mod lead;
@@ -73,6 +75,8 @@ pub struct Control {
     shared: Arc<ControlState>,
     listener: TcpListener,
     address: SocketAddr,
+    /// For programs, where the configuration says so.
+    grpc: Option<(TcpListener, SocketAddr)>,
     ready: node::ops::ReadyFlag,
     /// Keys that the configuration or a file has.
     known_keys: Vec<(StreamId, Redacted<String>)>,
@@ -138,7 +142,7 @@ impl Control {
             ("control_messages_malformed_total", "Messages on the bus that could not be read."),
             ("control_not_admitted_total", "Nodes that said what they are and are no members."),
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
-            ("control_event_streams", "Responses of /api/v1/events that are open."),
+            ("control_event_streams", "Responses of /api/v1/events and calls of gRPC that listen to what happens."),
             ("control_leads", "Whether this control node leads: 1, else 0."),
             ("control_webhook_attempts_total", "Attempts to deliver an event to a webhook, by how they ended."),
             (
@@ -166,6 +170,14 @@ impl Control {
         let hooks = Hooks { catalogue: catalogue.clone(), outbound, clock: node.clock };
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
+        let grpc = match config.grpc_listen {
+            None => None,
+            Some(listen) => {
+                let listener = acceptor::bind(listen, "role.control.grpc_listen").await?;
+                let address = listener.local_addr().context("the listener of gRPC has no address")?;
+                Some((listener, address))
+            }
+        };
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let log = Log::open(&node.data.join(root::LOG_FILE), &node, root.public().clone()).await?;
         let root_key = root.key()?;
@@ -205,7 +217,7 @@ impl Control {
             logging: Mutex::default(),
         });
         let set_up = shared.first_link().await?;
-        Ok(Self { shared, listener, address, ready, known_keys, set_up, heard })
+        Ok(Self { shared, listener, address, grpc, ready, known_keys, set_up, heard })
     }
 
     /// Path and fragment of the page on which somebody becomes the operator, while there is none. Whoever has it within 15 minutes is
@@ -217,6 +229,11 @@ impl Control {
     /// Where ingests and operators connect (mutual TLS).
     pub fn data_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where programs connect by gRPC; `None` where the configuration names no address.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|(_, address)| *address)
     }
 
     /// File of the root public key: every other node's trust anchor.
@@ -244,7 +261,7 @@ impl Control {
     /// # Errors
     /// When the listener fails for good or the bus refuses a subscription.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { shared, listener, address, ready, known_keys: _, set_up: _, heard } = self;
+        let Self { shared, listener, address, grpc, ready, known_keys: _, set_up: _, heard } = self;
         let data = format!("https://{address}");
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
         let presence = node::presence::spawn(&shared.node, parts, shutdown.clone());
@@ -256,6 +273,12 @@ impl Control {
             node::http::Limits::default(),
             shutdown.clone(),
         );
+        let serve_programs = async {
+            match grpc {
+                Some((listener, _)) => grpc::serve(Arc::clone(&shared), listener, shutdown.clone()).await,
+                None => Ok(()),
+            }
+        };
         let follow = view::follow(Arc::clone(&shared), shutdown.clone());
         let log = shared.writer.log();
         let (status, lead) = (Arc::clone(log), shared.lead.clone());
@@ -276,7 +299,17 @@ impl Control {
             shared.sign_ins.run(shutdown.clone()).await;
             Ok(())
         };
-        tokio::try_join!(serve, issuers, fresh, follow, keep_up, settle, lead::run(&shared, &shutdown), events)?;
+        tokio::try_join!(
+            serve,
+            serve_programs,
+            issuers,
+            fresh,
+            follow,
+            keep_up,
+            settle,
+            lead::run(&shared, &shutdown),
+            events
+        )?;
         shared.catalogue.close().await;
         log.close().await;
         presence.await.context("the presence of the control node panicked")

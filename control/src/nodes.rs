@@ -21,7 +21,7 @@ pub(crate) struct NodeInfo {
     #[serde(flatten)]
     pub(crate) operator: OperatorState,
     /// What is left of its scarcest resource, 0 to 1: of its cores, or of its egress where that is configured.
-    headroom: f64,
+    pub(crate) headroom: f64,
     #[serde(flatten)]
     pub(crate) presence: Presence,
 }

@@ -42,6 +42,7 @@ use crate::api;
 use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::chat;
+use crate::drains::known;
 use crate::grants::{self, Misuse};
 use crate::lead::only_leading;
 use crate::log::SelfReport;
@@ -245,15 +246,6 @@ async fn list_nodes(State(shared): State<Arc<ControlState>>) -> Json<Vec<NodeInf
     Json(nodes(&shared))
 }
 
-/// Finds a node that is present, or was a while ago.
-fn known(shared: &ControlState, name: &str) -> Result<NodeInfo, Refusal> {
-    let found = nodes(shared).into_iter().find(|info| info.presence.node.as_str() == name);
-    found.ok_or_else(|| {
-        let detail = format!("no node {name:?} has been seen; `sealcast node list` shows those that have");
-        Refusal(StatusCode::NOT_FOUND, detail)
-    })
-}
-
 async fn show_node(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
@@ -261,45 +253,18 @@ async fn show_node(
     Ok(Json(known(&shared, &name)?))
 }
 
-/// Finds a broadcast node that is present, or was a while ago: other roles have nothing to drain.
-fn broadcast_node(shared: &ControlState, name: &str) -> Result<NodeInfo, Refusal> {
-    let info = known(shared, name)?;
-    if info.presence.role == Role::Broadcast {
-        return Ok(info);
-    }
-    let detail = format!("{name} is a node of role {}: only broadcast nodes are drained", info.presence.role);
-    Err(Refusal(StatusCode::BAD_REQUEST, detail))
-}
-
 async fn drain_node(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
 ) -> Result<Json<NodeInfo>, Refusal> {
-    let info = broadcast_node(&shared, &name)?;
-    let takes_over = |other: &NodeInfo| {
-        other.presence.role == Role::Broadcast && other.presence.node != info.presence.node && other.is_usable()
-    };
-    if !nodes(&shared).iter().any(takes_over) {
-        let detail = format!("no other broadcast node is online to take over from {name}: add one, or undrain one");
-        return Err(Refusal(StatusCode::CONFLICT, detail));
-    }
-    wish(shared, info, true).await
+    Ok(Json(shared.drain(&name).await?))
 }
 
 async fn undrain_node(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
 ) -> Result<Json<NodeInfo>, Refusal> {
-    let info = broadcast_node(&shared, &name)?;
-    wish(shared, info, false).await
-}
-
-async fn wish(shared: Arc<ControlState>, info: NodeInfo, is_drained: bool) -> Result<Json<NodeInfo>, Refusal> {
-    let node = info.presence.node;
-    if shared.write_drain(&node, is_drained).await.map_err(|error| not_logged(&error))? {
-        tracing::info!(%node, is_drained, "the operator drained or undrained a node");
-    }
-    Ok(Json(known(&shared, node.as_str())?))
+    Ok(Json(shared.undrain(&name).await?))
 }
 
 /// A node that the operator adds.

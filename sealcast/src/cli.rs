@@ -97,7 +97,7 @@ pub(crate) enum Command {
     /// Run one load balancer in front of the broadcast nodes.
     Loadbalancer(RoleFlags),
     /// Run one control node: keys, grants and the catalogue.
-    Control(RoleFlags),
+    Control(ControlFlags),
     /// Push a test pattern or a file to an RTMP server.
     Source(SourceFlags),
     /// Manage streams and their keys.
@@ -216,6 +216,9 @@ pub(crate) struct UpFlags {
     /// Address of the embedded MQTT broker [default: 127.0.0.1:1883].
     #[arg(long, env = "SEALCAST_MQTT_LISTEN", value_name = "ADDR")]
     pub mqtt_listen: Option<SocketAddr>,
+    /// Address where programs connect by gRPC [default: none].
+    #[arg(long, env = "SEALCAST_GRPC_LISTEN", value_name = "ADDR")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Number of broadcast nodes to run, 1 to 16 [default: 2].
     #[arg(long, env = "SEALCAST_BROADCAST", value_name = "N")]
     pub broadcast: Option<u16>,
@@ -239,6 +242,15 @@ pub(crate) struct RoleFlags {
     /// that no other process has. For containers that are scaled.
     #[arg(long, env = "SEALCAST_IDENTITIES", value_name = "DIR")]
     pub identities: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ControlFlags {
+    #[command(flatten)]
+    pub role: RoleFlags,
+    /// Address where programs connect by gRPC [default: none].
+    #[arg(long, env = "SEALCAST_GRPC_LISTEN", value_name = "ADDR")]
+    pub grpc_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -55,7 +55,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Ingest(flags) => role::run(messages::Role::Ingest, &flags).await,
         Command::Broadcast(flags) => role::run(messages::Role::Broadcast, &flags).await,
         Command::Loadbalancer(flags) => role::run(messages::Role::LoadBalancer, &flags).await,
-        Command::Control(flags) => role::run(messages::Role::Control, &flags).await,
+        Command::Control(flags) => role::control(&flags).await,
         Command::Source(flags) => role::source(&flags).await,
         Command::Stream(command) => printed(admin::stream::run(command).await),
         Command::Streamer(command) => printed(admin::streamer::run(command).await),

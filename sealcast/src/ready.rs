@@ -12,6 +12,8 @@ pub(crate) struct Ready {
     pub rtmp: Option<String>,
     pub rtmps: Option<String>,
     pub https: Option<String>,
+    /// Where programs connect by gRPC, where the configuration says so.
+    pub grpc: Option<String>,
     pub mqtt: Vec<String>,
     pub ops: Option<String>,
     pub ca: Option<String>,
@@ -60,6 +62,7 @@ impl Ready {
             rtmp: None,
             rtmps: None,
             https: None,
+            grpc: None,
             mqtt: Vec::new(),
             ops: None,
             ca: None,

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::admin::AdminFile;
 use crate::certs::MEMBERS_FILE;
 use crate::certs::claim::{Claim, claim};
-use crate::cli::{RoleFlags, SourceFlags};
+use crate::cli::{Common, ControlFlags, RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, SetUpLink, url};
 use crate::{public, settings, signals, up};
 
@@ -26,8 +26,23 @@ use crate::{public, settings, signals, up};
 /// # Errors
 /// When the configuration is not valid or a port is taken; else the error that ended the role.
 pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
-    let mut settings = settings::for_role(flags)?;
-    up::start_logging(flags.common.log_format, &flags.common.log)?;
+    run_with(role, settings::for_role(flags)?, &flags.common).await
+}
+
+/// The same for control, which has flags of its own.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn control(flags: &ControlFlags) -> anyhow::Result<()> {
+    let mut settings = settings::for_role(&flags.role)?;
+    if flags.grpc_listen.is_some() {
+        settings.role.control.grpc_listen = flags.grpc_listen;
+    }
+    run_with(Role::Control, settings, &flags.role.common).await
+}
+
+async fn run_with(role: Role, mut settings: settings::File, common: &Common) -> anyhow::Result<()> {
+    up::start_logging(common.log_format, &common.log)?;
     let _claim = take_identity(role, &mut settings)?;
     let shutdown = signals::shutdown()?;
     let bus_shutdown = CancellationToken::new();
@@ -190,6 +205,7 @@ impl Loader<'_> {
             println!("{way}: https://…{}\nlater: sealcast member setup-link", link.expose());
             self.ready.set_up = Some(SetUpLink(link.into_inner()));
         }
+        self.ready.grpc = control.grpc_address().map(|address| url("https", address));
         publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
         let identity = IdentityPaths {
             certificate: settings.node.certificate.clone().context("was there to start with")?,

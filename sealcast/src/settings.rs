@@ -242,6 +242,9 @@ pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     if let Some(address) = flags.mqtt_listen {
         file.mqtt_listen = address;
     }
+    if flags.grpc_listen.is_some() {
+        file.role.control.grpc_listen = flags.grpc_listen;
+    }
     if let Some(count) = flags.broadcast {
         file.broadcast = count;
     }

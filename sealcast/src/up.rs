@@ -274,6 +274,7 @@ impl Builder<'_> {
             stream.key_file = Some(settings.data.join("stream-keys").join(format!("{}.key", stream.name)));
         }
         let control = Control::load(config, self.context(&self.names.control, Role::Control).await?).await?;
+        self.ready.grpc = control.grpc_address().map(|address| url("https", address));
         self.ready.set_up = control.set_up_link().map(|link| SetUpLink(link.into_inner()));
         let keys = control.stream_keys().iter();
         self.ready.streams =

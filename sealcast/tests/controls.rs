@@ -16,6 +16,14 @@ use testkit::cluster::{Cluster, Node};
 use testkit::postgres::Postgres;
 use testkit::sealcast::text;
 use testkit::wait::{PATIENCE, eventually_async, within};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt as _;
 
 /// The program under test.
 const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
@@ -56,6 +64,21 @@ impl Control {
         Some((answer.status(), answer.json().await.ok()?))
     }
 
+    /// A key of the API with these scopes.
+    async fn api_key(&self, scopes: &[&str]) -> String {
+        let request = self.operator.post(format!("{}/api/v1/api-keys", self.base));
+        let key = request.json(&json!({ "name": "program", "scopes": scopes })).send().await;
+        let key: Value = key.unwrap().error_for_status().unwrap().json().await.unwrap();
+        text(&key, "secret")
+    }
+
+    /// Where programs connect by gRPC.
+    fn programs(&self, cluster: &Cluster) -> Channel {
+        let ca = Certificate::from_pem(std::fs::read(cluster.path("certs/ca.pem")).unwrap());
+        let tls = ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost");
+        Endpoint::from_shared(text(&self.node.ready, "grpc")).unwrap().tls_config(tls).unwrap().connect_lazy()
+    }
+
     async fn names(&self) -> Option<Vec<String>> {
         let all = self.get("/cluster/v1/admin/streams").await?;
         all.as_array()?.iter().map(|stream| Some(stream["name"].as_str()?.to_owned())).collect()
@@ -81,6 +104,7 @@ impl Site {
     async fn start() -> Self {
         let server = Postgres::start();
         let mut cluster = Cluster::start(SEALCAST).await;
+        cluster.control_arguments = vec!["--grpc-listen".to_owned(), "127.0.0.1:0".to_owned()];
         cluster.settings = format!("\n[role.control]\ndatabase = \"{}\"\n", server.database());
         let first = Control::start(&mut cluster, CONTROLS[0]).await;
         std::fs::create_dir_all(cluster.path("data/control2")).unwrap();
@@ -165,6 +189,56 @@ async fn fifty_requests_with_one_key_to_two_control_nodes_are_one_change() {
     assert!(problem["detail"].as_str().unwrap().starts_with("control node control leads now"), "{problem}");
 }
 
+/// `sealcast.v1.CreateStreamRequest`, as far as this test needs it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateStream {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// A request or an answer of which nothing is said or read.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Nothing {}
+
+/// Calls `sealcast.v1.Catalogue`, and reads nothing of the answer.
+async fn call<M: prost::Message + 'static>(
+    channel: Channel,
+    key: &str,
+    path: &'static str,
+    message: M,
+) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-api-key", key.parse().unwrap());
+    let codec = ProstCodec::<M, Nothing>::default();
+    client.unary(request, PathAndQuery::from_static(path), codec).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_reads_by_grpc_at_both_control_nodes_and_changes_at_the_one_that_leads() {
+    let site = Site::start().await;
+    let key = site.controls[0].api_key(&["streams:read", "streams:write"]).await;
+    let channels = site.controls.iter().map(|control| control.programs(&site.cluster)).collect::<Vec<_>>();
+    for channel in &channels {
+        let answer = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+        call(channel.clone(), &key, "/sealcast.v1.Catalogue/ListStreams", Nothing {}).await.unwrap();
+    }
+    let create = "/sealcast.v1.Catalogue/CreateStream";
+    let named = |name: &str| CreateStream { name: name.to_owned() };
+    let away = call(channels[1].clone(), &key, create, named("late")).await.unwrap_err();
+    assert_eq!(away.code(), Code::Unavailable, "{away:?}");
+    assert_eq!(away.get_details_error_info().unwrap().reason, "control-away");
+    assert!(away.get_details_retry_info().is_some() && away.message().starts_with("control node control leads now"));
+    // Whoever shows nothing is told so as well.
+    let away = call(channels[1].clone(), "sc_wrong", create, named("late")).await.unwrap_err();
+    assert_eq!(away.code(), Code::Unavailable, "{away:?}");
+    call(channels[0].clone(), &key, create, named("made")).await.unwrap();
+    let names = site.controls[1].names().await.unwrap();
+    assert!(names.contains(&"made".to_owned()) && !names.contains(&"late".to_owned()), "{names:?}");
+}
+
 /// Makes streams through the balancer, each until it is acknowledged, until `stop`. Returns their names.
 async fn write(http: Client, base: String, api_key: String, stop: Arc<AtomicBool>) -> BTreeSet<String> {
     let mut made = BTreeSet::new();
@@ -200,12 +274,10 @@ async fn changes_are_made_once_whoever_is_killed_and_whatever_happens_to_the_dat
     let mut site = Site::start().await;
     let balancer = site.cluster.node("lb").await;
     let before: BTreeSet<String> = site.controls[0].names().await.unwrap().into_iter().collect();
-    let request = site.controls[0].operator.post(format!("{}/api/v1/api-keys", site.controls[0].base));
-    let key = request.json(&json!({ "name": "writer", "scopes": ["streams:read", "streams:write"] })).send().await;
-    let key: Value = key.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let key = site.controls[0].api_key(&["streams:read", "streams:write"]).await;
     let stop = Arc::new(AtomicBool::new(false));
     let base = text(&balancer.ready, "https");
-    let writer = tokio::spawn(write(site.cluster.http.clone(), base, text(&key, "secret"), Arc::clone(&stop)));
+    let writer = tokio::spawn(write(site.cluster.http.clone(), base, key, Arc::clone(&stop)));
 
     // The one that leads is killed.
     site.controls[0].node.process.kill();

@@ -217,7 +217,7 @@ pub(crate) async fn show(
     call: Call,
 ) -> Result<Response, Problem> {
     let key = find(&shared, &call, &id).await?;
-    Ok(row(&call, key.version, &view(&key, None)))
+    Ok(row(&call, key.version, view(&key, None)))
 }
 
 /// Changes an API key (RFC 7396).

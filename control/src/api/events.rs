@@ -7,31 +7,23 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use catalogue::Id;
 use futures_util::stream;
 use media::Now;
 use node::http::Peer;
-use node::problem::Type;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
-use super::caller::{self, Call, Principal};
-use super::person;
+use super::caller::Call;
+use super::listening::{LOOK_INTERVAL, Listening, SILENCE_MAX};
 use super::problem::Problem;
 use super::scopes::Scopes;
 use crate::ControlState;
 use crate::hooks::{envelope, needs};
 
-/// Responses that are open at once, and those of one tenant. Each asks the catalogue twice a second.
-pub(crate) const STREAMS_MAX: usize = 100;
-const STREAMS_OF_TENANT_MAX: usize = 20;
-/// How often it is looked for events of other control nodes, and whether the caller still may listen.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it waits for further changes after one, so that a busy catalogue is not asked by each response for each change.
 const GATHERED: Duration = Duration::from_millis(50);
-/// How often a line is sent when nothing happens, so that nobody in between takes the connection for a dead one.
-const COMMENT_INTERVAL: Duration = Duration::from_secs(10);
 /// Header with the id of the last event that a client has.
 const LAST_EVENT_ID: &str = "last-event-id";
 /// How long a client waits before it comes back, in milliseconds.
@@ -56,11 +48,7 @@ pub(crate) async fn follow(
     call: Call,
 ) -> Result<Response, Problem> {
     let tenant = call.tenant.id.clone();
-    let busy = || {
-        let problem = Problem::new(Type::RateLimited, "too many responses of this route are open: close one");
-        Problem { retry_after_s: Some(10), ..problem }
-    };
-    let place = Place::take(&shared, &tenant).ok_or_else(busy)?;
+    let listening = Listening::begin(&shared, peer.map(|Extension(peer)| peer), &call)?;
     let outbox = shared.catalogue.outbox(&tenant).await?;
     let given = call.headers.get(LAST_EVENT_ID);
     let last = given.map(|value| value.to_str().ok().and_then(|text| text.trim().parse::<i64>().ok()));
@@ -75,15 +63,11 @@ pub(crate) async fn follow(
     let listener = Listener {
         changes: shared.catalogue.changes(),
         said_at: shared.node.clock.now(),
-        scopes: call.principal.scopes,
-        peer: peer.map(|Extension(peer)| peer),
-        headers: call.headers.clone(),
-        principal: call.principal.clone(),
+        listening,
         first: Some(first),
         position,
         tenant,
         shared,
-        _place: place,
     };
     let body = stream::unfold(listener, |mut listener| async move {
         let text = listener.next().await?;
@@ -96,39 +80,11 @@ pub(crate) async fn follow(
     Ok(response)
 }
 
-/// A place among the responses that are open.
-struct Place {
-    shared: Arc<ControlState>,
-    tenant: Id,
-    _any: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(shared: &Arc<ControlState>, tenant: &Id) -> Option<Self> {
-        let any = Arc::clone(&shared.api.event_streams).try_acquire_owned().ok()?;
-        let is_free = shared.api.count_listener(tenant, STREAMS_OF_TENANT_MAX);
-        is_free.then(|| {
-            metrics::gauge!("control_event_streams").increment(1);
-            Self { shared: Arc::clone(shared), tenant: tenant.clone(), _any: any }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.api.forget_listener(&self.tenant);
-        metrics::gauge!("control_event_streams").decrement(1);
-    }
-}
-
 /// Somebody who listens.
 struct Listener {
     shared: Arc<ControlState>,
     tenant: Id,
-    peer: Option<Peer>,
-    headers: HeaderMap,
-    principal: Principal,
-    scopes: Scopes,
+    listening: Listening,
     /// What is sent before any event.
     first: Option<String>,
     /// Newest event that was sent, or left out.
@@ -136,7 +92,6 @@ struct Listener {
     changes: watch::Receiver<u64>,
     /// When something was sent.
     said_at: Now,
-    _place: Place,
 }
 
 impl Listener {
@@ -148,19 +103,19 @@ impl Listener {
         };
         loop {
             self.changes.mark_unchanged();
-            if !self.still_may().await {
+            if self.listening.ensure_may().await.is_err() {
                 return None;
             }
             // The client comes back when the catalogue fails.
             let events = self.shared.catalogue.events_after(&self.tenant, self.position).await.ok()?;
             for event in events {
                 self.position = event.position;
-                if Scopes::named(needs(&event.kind)).is_some_and(|needed| self.scopes.contains(needed)) {
+                if Scopes::named(needs(&event.kind)).is_some_and(|needed| self.listening.scopes().contains(needed)) {
                     text.push_str(&message(event.position, Some(&event.kind), &envelope(&event).to_string()));
                 }
             }
             let now = self.shared.node.clock.now();
-            if text.is_empty() && now.elapsed.saturating_sub(self.said_at.elapsed) >= COMMENT_INTERVAL {
+            if text.is_empty() && now.elapsed.saturating_sub(self.said_at.elapsed) >= SILENCE_MAX {
                 // With the place, so that a client to whom nothing is shown does not fall behind.
                 text = format!(": nothing happened\nid: {}\n\n", self.position);
             }
@@ -174,24 +129,6 @@ impl Listener {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
         }
-    }
-
-    /// Whether the credential still counts, for the same tenant. Takes in what it may do by now.
-    async fn still_may(&mut self) -> bool {
-        let Ok(principal) = person::recognise_any(&self.shared, self.peer.as_ref(), &self.headers).await else {
-            return false;
-        };
-        let is_revoked = self
-            .peer
-            .as_ref()
-            .and_then(|peer| peer.node.as_ref())
-            .is_some_and(|(node, _)| self.shared.is_revoked(node));
-        if is_revoked || principal.credential != self.principal.credential {
-            return false;
-        }
-        self.scopes = principal.scopes;
-        let tenant = caller::tenant_of(&self.shared, &principal, (&self.headers, false)).await;
-        tenant.is_ok_and(|tenant| tenant.id == self.tenant)
     }
 }
 

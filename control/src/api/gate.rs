@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use catalogue::{Id, Kind};
+use catalogue::{Id, Kind, Tenant};
 use node::http::Peer;
 use node::problem::{self, Type, is_request_id};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::answer::Answer;
 use super::audit::{self, What};
 use super::auth::CALLBACK;
 use super::caller::{self, Audited, Call, Caller, Principal};
@@ -34,19 +35,18 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Most parameters of a request.
 const PARAMETERS_MAX: usize = 32;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What all requests of the API share.
 pub(crate) struct ApiState {
     pub(crate) under_way: UnderWay,
     /// Places of webhooks that are being tested.
     pub(crate) webhook_tests: Semaphore,
-    /// Places of responses with events, and how many each tenant has.
-    pub(crate) event_streams: Arc<Semaphore>,
-    listeners: Mutex<BTreeMap<Id, usize>>,
+    /// Places of listeners, and how many each tenant has.
+    pub(crate) listeners: Arc<Semaphore>,
+    listeners_of: Mutex<BTreeMap<Id, usize>>,
     buckets: Mutex<Buckets>,
     /// Those of writers in chats.
     pub(super) chat_buckets: Mutex<Buckets>,
@@ -62,8 +62,8 @@ impl Default for ApiState {
         Self {
             under_way: UnderWay::default(),
             webhook_tests: Semaphore::new(super::webhooks::TESTS_MAX),
-            event_streams: Arc::new(Semaphore::new(super::events::STREAMS_MAX)),
-            listeners: Mutex::default(),
+            listeners: Arc::new(Semaphore::new(super::listening::LISTENERS_MAX)),
+            listeners_of: Mutex::default(),
             buckets: Mutex::default(),
             chat_buckets: Mutex::default(),
             refusals: Mutex::default(),
@@ -73,9 +73,9 @@ impl Default for ApiState {
 }
 
 impl ApiState {
-    /// Takes a place among the tenant's own responses with events.
+    /// Takes a place among the tenant's own listeners.
     pub(crate) fn count_listener(&self, tenant: &Id, most: usize) -> bool {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.listeners_of.lock().unwrap_or_else(PoisonError::into_inner);
         let own = listeners.entry(tenant.clone()).or_default();
         let is_free = *own < most;
         if is_free {
@@ -86,7 +86,7 @@ impl ApiState {
 
     /// Gives such a place back.
     pub(crate) fn forget_listener(&self, tenant: &Id) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.listeners_of.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = listeners.get_mut(tenant) {
             *own = own.saturating_sub(1);
             if *own == 0 {
@@ -116,6 +116,14 @@ impl ApiState {
         taken.map(|_| ()).map_err(|exhausted| too_many(exhausted.retry_after_s))
     }
 
+    /// Counts a request that needs no credential.
+    ///
+    /// # Errors
+    /// When too many come from there.
+    pub(crate) fn count_stranger(&self, address: IpAddr, now: std::time::Duration) -> Result<(), Problem> {
+        self.take(ADDRESS, &acceptor::network(address).to_string(), now)
+    }
+
     fn has_parameter(&self, method: &Method, path: &str, name: &str) -> bool {
         let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
         let key = (method.to_owned(), path.to_owned());
@@ -128,11 +136,16 @@ impl ApiState {
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(String);
 
+/// The identity of a request with these headers: the client's, or a new one.
+pub(crate) fn request_id(shared: &ControlState, headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_request_id(id));
+    let drawn = || Id::draw(Kind::Request, shared.node.clock.wall()).to_string();
+    given.map_or_else(drawn, str::to_owned)
+}
+
 /// The outermost layer: gives the request its identity, and each refusal its body.
 pub(crate) async fn render(State(shared): State<Arc<ControlState>>, mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_request_id(id));
-    let drawn = || Id::draw(Kind::Request, shared.node.clock.wall()).to_string();
-    let id = given.map_or_else(drawn, str::to_owned);
+    let id = request_id(&shared, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = if request.method() == Method::OPTIONS { preflight() } else { next.run(request).await };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -174,14 +187,14 @@ fn write(response: &mut Response, problem: &Problem, request_id: &str) {
 }
 
 /// What is known of a request before anything is decided.
-struct Arrived {
-    method: Method,
+pub(super) struct Arrived {
+    pub(super) method: Method,
     /// The route.
-    path: String,
-    request_id: String,
-    address: Option<IpAddr>,
+    pub(super) path: String,
+    pub(super) request_id: String,
+    pub(super) address: Option<IpAddr>,
     /// What the path names, for the audit of a refusal.
-    object: String,
+    pub(super) object: String,
 }
 
 /// Lets a request through to its handler, and records what was refused.
@@ -237,26 +250,33 @@ pub(crate) async fn attend(
         person::renew(&shared, person, &mut response).await;
     }
     let refused = response.extensions().get::<Problem>().map(|problem| problem.kind);
-    if let Some(kind) = refused.filter(|kind| is_change(&arrived.method) && !is_recorded && *kind != Type::RateLimited)
-    {
-        let what = What {
-            action: action(&arrived.method, &arrived.path),
-            object: arrived.object,
-            changes: Value::Null,
-            result: kind.name().to_owned(),
-            request_id: arrived.request_id,
-        };
-        audit::note_refusal(&shared, known.principal.as_ref(), known.tenant, what).await;
+    if let Some(kind) = refused.filter(|_| !is_recorded) {
+        record_refusal(&shared, &arrived, &known, kind).await;
     }
     response
 }
 
+/// Records that a change was refused.
+pub(super) async fn record_refusal(shared: &ControlState, arrived: &Arrived, known: &Known, kind: Type) {
+    if !is_change(&arrived.method) || kind == Type::RateLimited {
+        return;
+    }
+    let what = What {
+        action: action(&arrived.method, &arrived.path),
+        object: arrived.object.clone(),
+        changes: Value::Null,
+        result: kind.name().to_owned(),
+        request_id: arrived.request_id.clone(),
+    };
+    audit::note_refusal(shared, known.principal.as_ref(), known.tenant.clone(), what).await;
+}
+
 /// What was found out about a caller until it was refused.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     principal: Option<Principal>,
     tenant: Option<Id>,
-    standing: Option<Standing>,
+    pub(super) standing: Option<Standing>,
 }
 
 enum Admitted {
@@ -272,7 +292,29 @@ async fn admit(
     known: &mut Known,
 ) -> Result<Admitted, Problem> {
     let headers = request.headers().clone();
-    let recognised = person::recognise_any(shared, peer, &headers).await;
+    let entitled = entitle(shared, arrived, (peer, rule), (request.uri(), &headers), known).await?;
+    let (parts, parameters, body) = read(shared, arrived, request).await?;
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str()).to_owned();
+    let base_url = visit::base_url(&parts.uri, &headers, peer);
+    let content = Content { target, base_url, headers, parameters, body };
+    let call = match begin(shared, arrived, entitled, content).await? {
+        Begun::Call(call) => call,
+        Begun::Answered(answer) => return Ok(Admitted::Answered(Box::new(answer.into_response()))),
+    };
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(call);
+    Ok(Admitted::Request(Box::new(request)))
+}
+
+/// Decides who asks, how often it may, and about which tenant. The request is not read before.
+pub(super) async fn entitle(
+    shared: &Arc<ControlState>,
+    arrived: &Arrived,
+    (peer, rule): (Option<&Peer>, Rule),
+    (uri, headers): (&Uri, &HeaderMap),
+    known: &mut Known,
+) -> Result<(Principal, Tenant), Problem> {
+    let recognised = person::recognise_any(shared, peer, headers).await;
     let cost = if recognised.is_ok() { 1.0 } else { FAILED_COST };
     limit(shared, arrived, (recognised.as_ref().ok(), cost), known)?;
     let principal = recognised?;
@@ -280,7 +322,7 @@ async fn admit(
     known.principal = Some(principal.clone());
     let is_change = is_change(&arrived.method);
     if let Some(person) = principal.person.as_ref().filter(|_| is_change) {
-        visit::ensure_own_page(request.uri(), &headers, &person.csrf)?;
+        visit::ensure_own_page(uri, headers, &person.csrf)?;
     }
     let needed = if let Rule::Scope(scope) = rule { scope } else { Scopes::NONE };
     if !principal.scopes.contains(needed) {
@@ -290,36 +332,55 @@ async fn admit(
         // The log would undo it.
         ensure_not_restored(shared).await?;
     }
-    let tenant = caller::tenant_of(shared, &principal, (&headers, is_change)).await?;
+    let tenant = caller::tenant_of(shared, &principal, (headers, is_change)).await?;
     known.tenant = Some(tenant.id.clone());
     if tenant.is_suspended && is_change && !principal.scopes.acts_for_all(is_change) {
         return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
     }
-    let (parts, parameters, body) = read(shared, arrived, request).await?;
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    let replay = match idempotency::ask(shared, &tenant.id, (&arrived.method, target, &body), &headers).await? {
+    Ok((principal, tenant))
+}
+
+/// What a request says.
+pub(super) struct Content {
+    /// Path and query: with the body, what tells it from others.
+    pub(super) target: String,
+    pub(super) base_url: String,
+    pub(super) headers: HeaderMap,
+    pub(super) parameters: Vec<(String, String)>,
+    pub(super) body: bytes::Bytes,
+}
+
+/// What becomes of a request that may be answered.
+pub(super) enum Begun {
+    Call(Call),
+    /// It was answered before.
+    Answered(Answer),
+}
+
+/// Looks whether a request was answered already.
+pub(super) async fn begin(
+    shared: &ControlState,
+    arrived: &Arrived,
+    (principal, tenant): (Principal, Tenant),
+    content: Content,
+) -> Result<Begun, Problem> {
+    let Content { target, base_url, headers, parameters, body } = content;
+    let replay = match idempotency::ask(shared, &tenant.id, (&arrived.method, &target, &body), &headers).await? {
         None => None,
         Some(Asked::First(replay)) => Some(replay),
-        Some(Asked::Again(status, answer)) => {
-            let mut response = super::respond(status, &answer);
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            return Ok(Admitted::Answered(Box::new(response)));
-        }
+        Some(Asked::Again(status, answer)) => return Ok(Begun::Answered(Answer::replayed(status, answer))),
     };
-    let call = Caller {
+    Ok(Begun::Call(Call(Arc::new(Caller {
         principal,
         tenant,
         request_id: arrived.request_id.clone(),
-        base_url: visit::base_url(&parts.uri, &headers, peer),
+        base_url,
         action: action(&arrived.method, &arrived.path),
         headers,
         parameters,
         body,
         replay,
-    };
-    let mut request = Request::from_parts(parts, Body::empty());
-    request.extensions_mut().insert(Call(Arc::new(call)));
-    Ok(Admitted::Request(Box::new(request)))
+    }))))
 }
 
 /// Lets somebody to a route by which people get a credential.
@@ -440,7 +501,7 @@ fn action(method: &Method, path: &str) -> String {
 }
 
 /// What somebody has sent, short and harmless enough to be shown.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -18,7 +18,7 @@ use crate::ControlState;
 const KEY_CHARS_MIN: usize = 20;
 const KEY_CHARS_MAX: usize = 255;
 /// Header of the key.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Requests that are being answered, by tenant and digest of the key.
 #[derive(Debug, Clone, Default)]

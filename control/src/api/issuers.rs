@@ -307,8 +307,8 @@ pub(crate) async fn show(
     call: Call,
 ) -> Result<Response, Problem> {
     match find(&shared, &call, &id).await? {
-        Found::Row(issuer) => Ok(row(&call, issuer.version, &view_of(&shared, &issuer))),
-        Found::FromFile(id, settings) => Ok(row(&call, 1, &view(&shared, &id, &settings, (1, UnixMillis(0))))),
+        Found::Row(issuer) => Ok(row(&call, issuer.version, view_of(&shared, &issuer))),
+        Found::FromFile(id, settings) => Ok(row(&call, 1, view(&shared, &id, &settings, (1, UnixMillis(0))))),
     }
 }
 

@@ -185,7 +185,7 @@ pub(crate) async fn show(
     call: Call,
 ) -> Result<Response, Problem> {
     let member = find(&shared, &call, &id).await?;
-    Ok(row(&call, member.version, &view(&member, None)))
+    Ok(row(&call, member.version, view(&member, None)))
 }
 
 /// Changes a member's name, role or state (RFC 7396). What is taken away counts no more within a second.

@@ -3,7 +3,9 @@
 //! [`gate`] decides who may ask, [`scopes::rule`] what a route needs, and the other modules are one resource each. The OpenAPI document is made from
 //! the handlers, so it has every route. A handler looks things up in the tenant of its caller only: what is another tenant's is not there.
 
+mod answer;
 mod api_keys;
+mod asked;
 mod audit;
 mod auth;
 mod body;
@@ -17,8 +19,10 @@ mod gate;
 mod idempotency;
 mod issuers;
 mod limits;
+mod listening;
 mod listing;
 mod members;
+pub(crate) mod nodes;
 mod own;
 mod person;
 mod problem;
@@ -30,7 +34,7 @@ mod setup;
 mod signed_in;
 mod signing_keys;
 mod stream_pages;
-mod streams;
+pub(crate) mod streams;
 mod tenants;
 mod viewer_tokens;
 mod visit;
@@ -44,7 +48,7 @@ use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use catalogue::{Commit, Edit};
 use messages::Role;
@@ -53,10 +57,15 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::answer::{Answer, METADATA};
+pub(crate) use self::asked::{Admission, Arrival, Turn};
 use self::audit::What;
-use self::caller::Caller;
-pub(crate) use self::gate::ApiState;
-use self::problem::Problem;
+pub(crate) use self::caller::{Call, Caller, TENANT, etag};
+pub(crate) use self::gate::{ApiState, REQUEST_ID, request_id};
+pub(crate) use self::idempotency::IDEMPOTENCY_KEY;
+pub(crate) use self::limits::Standing;
+pub(crate) use self::listening::{LOOK_INTERVAL, Listening, SILENCE_MAX};
+pub(crate) use self::problem::Problem;
 pub(crate) use self::recorded::{Touched, record_administration};
 use self::scopes::{Rule, rule};
 use crate::ControlState;
@@ -204,14 +213,19 @@ pub(crate) fn router(shared: &Arc<ControlState>) -> Router<Arc<ControlState>> {
 /// A JSON answer; a row carries its version as entity tag.
 fn respond(status: StatusCode, answer: &Value) -> Response {
     let mut response = json_text(status, &answer.to_string());
-    // These change without the version.
-    let is_row = ["live", "input", "stale_since_at"].iter().all(|member| answer.get(member).is_none());
-    if let Some(version) = answer["version"].as_i64().filter(|_| is_row)
+    if let Some(version) = answer["version"].as_i64().filter(|_| has_tag(answer))
         && let Ok(tag) = HeaderValue::from_str(&caller::etag(version))
     {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+/// Whether the version of a row says all that there is to say of an answer.
+fn has_tag(answer: &Value) -> bool {
+    // These change without the version.
+    let is_row = ["live", "input", "stale_since_at"].iter().all(|member| answer.get(member).is_none());
+    is_row && answer["version"].is_i64()
 }
 
 fn json_text(status: StatusCode, text: &str) -> Response {
@@ -222,13 +236,8 @@ fn json_text(status: StatusCode, text: &str) -> Response {
 }
 
 /// A row as the answer to a request that reads it: 304 to a client that has this version.
-fn row(call: &Caller, version: i64, answer: &Value) -> Response {
-    let mut response = respond(StatusCode::OK, answer);
-    if response.headers().contains_key(header::ETAG) && call.has_version(version) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Body::empty();
-    }
-    response
+fn row(call: &Caller, version: i64, answer: Value) -> Response {
+    Answer::row(call, version, answer).into_response()
 }
 
 /// The change that a request makes.
@@ -244,7 +253,7 @@ struct Change {
 
 impl Caller {
     /// Makes a change together with its audit record, and with its answer where the request may be repeated.
-    async fn commit(&self, shared: &ControlState, change: Change) -> Result<Response, Problem> {
+    async fn change(&self, shared: &ControlState, change: Change) -> Result<Answer, Problem> {
         let Change { edit, object, changes, status, answer } = change;
         let (action, request_id) = (self.action.clone(), self.request_id.clone());
         let what = What { action, object, changes, result: "done".to_owned(), request_id };
@@ -256,14 +265,12 @@ impl Caller {
         let record = audit::record(shared, Some(&self.principal), Some(tenant), what);
         let kept = self.replay.as_ref().map(|replay| replay.keep(status, &answer, record.at)).transpose()?;
         shared.catalogue.commit(Commit { edit, record, answer: kept }).await?;
-        let response = if status == StatusCode::NO_CONTENT {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = status;
-            response
-        } else {
-            respond(status, &answer)
-        };
-        Ok(caller::audited(response))
+        Ok(Answer::audited(status, answer))
+    }
+
+    /// The same, as HTTP answers it.
+    async fn commit(&self, shared: &ControlState, change: Change) -> Result<Response, Problem> {
+        Ok(self.change(shared, change).await?.into_response())
     }
 }
 

@@ -39,7 +39,7 @@ impl Settings for OwnSettings {
     responses((status = 200, description = "The tenant"), (status = "4XX", description = "A problem")),
 )]
 pub(crate) async fn tenant(call: Call) -> Response {
-    row(&call, call.tenant.version, &view(&call.tenant))
+    row(&call, call.tenant.version, view(&call.tenant))
 }
 
 /// Changes the caller's tenant (RFC 7396).

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use node::problem::Type;
 use serde::Serialize;
 
+use crate::lead::{Away, RETRY_AFTER_S};
 use crate::refusal::Refusal;
 
 /// Why a member of a request's body is refused.
@@ -87,6 +88,12 @@ impl From<catalogue::Error> for Problem {
             }
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Away> for Problem {
+    fn from(away: Away) -> Self {
+        Self { retry_after_s: Some(RETRY_AFTER_S), ..Self::new(Type::ControlAway, away.detail) }
     }
 }
 

@@ -156,6 +156,7 @@ pub(crate) fn rule(method: &Method, path: &str) -> Option<Rule> {
         "streams" if rest.ends_with("/rotate-key") => "streams:keys".to_owned(),
         "streams" if rest.ends_with("/watch") => "streams:read".to_owned(),
         "audit" if rest.ends_with("/check") => "cluster:read".to_owned(),
+        "nodes" | "policy" => format!("cluster:{}", if is_read { "read" } else { "write" }),
         "signing-keys" | "viewer-tokens" => format!("tokens:{}", if is_read { "read" } else { "write" }),
         _ => format!("{resource}:{}", if is_read { "read" } else { "write" }),
     };
@@ -195,6 +196,9 @@ mod tests {
             (Method::POST, "/api/v1/issuers/{issuer}/test", scope("issuers:write")),
             (Method::GET, "/api/v1/audit", scope("audit:read")),
             (Method::GET, "/api/v1/audit/check", scope("cluster:read")),
+            (Method::GET, "/api/v1/nodes/{node}", scope("cluster:read")),
+            (Method::POST, "/api/v1/nodes/{node}/drain", scope("cluster:write")),
+            (Method::GET, "/api/v1/policy", scope("cluster:read")),
             (Method::DELETE, "/api/v1/tenants/{tenant}", scope("tenants:write")),
             (Method::GET, "/api/v1/session", Some(Rule::Authenticated)),
             (Method::POST, "/api/v1/session", Some(Rule::Entrance)),

@@ -197,7 +197,7 @@ pub(crate) async fn show(
     call: Call,
 ) -> Result<Response, Problem> {
     let key = find(&shared, &call, &id).await?;
-    Ok(row(&call, key.version, &view(&key)))
+    Ok(row(&call, key.version, view(&key)))
 }
 
 /// Changes the name of a key (RFC 7396).

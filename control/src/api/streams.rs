@@ -1,10 +1,9 @@
-//! `/streams`: a tenant's streams and their keys.
+//! `/streams`: a tenant's streams and their keys. HTTP's routes and gRPC call the same functions.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::StatusCode;
 use catalogue::{Channel, Edit, Id, Kind, Pages, StreamKey, Tenant, Texts, is_misleading};
 use media::StreamId;
 use node::problem::Type;
@@ -17,7 +16,7 @@ use super::caller::{Call, Caller};
 use super::listing::{self, ListParameters, Order};
 use super::problem::{Invalid, Problem};
 use super::stream_pages::{self, ChatSettings, PageMembers};
-use super::{Change, overtaking, respond, row};
+use super::{Answer, Change, overtaking};
 use crate::ControlState;
 use crate::refusal::{not_kept, not_logged};
 use crate::restored::ensure_not_restored;
@@ -26,8 +25,6 @@ use crate::restored::ensure_not_restored;
 const TITLE_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 5_000;
 const CATEGORY_CHARS_MAX: usize = 50;
-/// Header with the entry of the metadata log that an answer reflects.
-const METADATA: &str = "x-sealcast-metadata";
 
 /// A new stream.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -218,10 +215,8 @@ async fn spread(shared: &ControlState, name: &StreamId, about: About) -> Result<
     Ok(())
 }
 
-fn stamped(shared: &ControlState, mut response: Response) -> Response {
-    let sequence = HeaderValue::from(shared.writer.place().sequence.0);
-    response.headers_mut().insert(METADATA, sequence);
-    response
+fn stamped(shared: &ControlState, answer: Answer) -> Answer {
+    answer.reflecting(shared.writer.place().sequence.0)
 }
 
 /// The tenant's streams.
@@ -230,13 +225,15 @@ fn stamped(shared: &ControlState, mut response: Response) -> Response {
     params(ListParameters, ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma")),
     responses((status = 200, description = "A page of streams"), (status = "4XX", description = "A problem")),
 )]
-pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Answer, Problem> {
     ensure_parts(&call)?;
     let page = listing::page(&call, Kind::Stream, Order::OldestFirst)?;
+    // Before the catalogue is read: whoever follows the log from here on misses nothing.
+    let sequence = shared.writer.place().sequence.0;
     let channels = shared.catalogue.channels(&call.tenant.id, &page).await?;
     let key = |channel: &Channel| (channel.created_at, channel.id.clone());
     let answer = listing::answer(channels, &page, key, |channel| view_with(&shared, &call, channel));
-    Ok(respond(StatusCode::OK, &answer))
+    Ok(Answer::read(answer).reflecting(sequence))
 }
 
 /// Makes a stream. The answer has its key, which no other answer has.
@@ -244,7 +241,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
     post, path = "/api/v1/streams", tag = "streams", request_body = NewStream,
     responses((status = 201, description = "The stream, with its key"), (status = "4XX", description = "A problem")),
 )]
-pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Answer, Problem> {
     let new: NewStream = body::read(&call.body)?;
     let name = name_of(&call.tenant, &new.name)?;
     ensure_not_restored(&shared).await?;
@@ -268,9 +265,9 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         edit: Edit::CreateChannel(channel),
         status: StatusCode::CREATED,
     };
-    let response = call.commit(&shared, change).await?;
+    let answer = call.change(&shared, change).await?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, response))
+    Ok(stamped(&shared, answer))
 }
 
 /// A stream, by name or identity.
@@ -286,10 +283,10 @@ pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
     call: Call,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let channel = find(&shared, &call, &name).await?;
     ensure_parts(&call)?;
-    Ok(row(&call, channel.version, &view_with(&shared, &call, &channel)))
+    Ok(Answer::row(&call, channel.version, view_with(&shared, &call, &channel)))
 }
 
 /// Changes a stream (RFC 7396).
@@ -302,13 +299,13 @@ pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
     call: Call,
-) -> Result<Response, Problem> {
-    let (name, response) = overtaking!(call, update_once(&shared, &name, &call))?;
+) -> Result<Answer, Problem> {
+    let (name, answer) = overtaking!(call, update_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Texts).await?;
-    Ok(stamped(&shared, response))
+    Ok(stamped(&shared, answer))
 }
 
-async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
+async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
     let before = find(shared, call, name).await?;
     call.ensure_version(before.version)?;
     let was = StreamSettings::of(&before.texts, &before.pages);
@@ -319,7 +316,7 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
     let channel = Channel { texts, pages, version: before.version + 1, ..before };
     let (name, object, answer) = (channel.name.clone(), channel.id.to_string(), view(&channel, None));
     let change = Change { edit: Edit::UpdateChannel(channel), object, changes, status: StatusCode::OK, answer };
-    Ok((name, call.commit(shared, change).await?))
+    Ok((name, call.change(shared, change).await?))
 }
 
 /// Deletes a stream and its key, and disconnects its publisher.
@@ -331,14 +328,14 @@ pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
     call: Call,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let _turn = shared.key_files.turn().await;
-    let (name, response) = overtaking!(call, delete_once(&shared, &name, &call))?;
+    let (name, answer) = overtaking!(call, delete_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, response))
+    Ok(stamped(&shared, answer))
 }
 
-async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
+async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
     let channel = find(shared, call, name).await?;
     call.ensure_version(channel.version)?;
     if shared.key_files.is_configured(&channel.name) {
@@ -354,10 +351,10 @@ async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         status: StatusCode::NO_CONTENT,
         answer: Value::Null,
     };
-    let response = call.commit(shared, change).await?;
+    let answer = call.change(shared, change).await?;
     tracing::info!(stream = %name, "stream deleted");
     shared.key_files.forget(&name).map_err(|error| Problem::from(not_kept(&error)))?;
-    Ok((name, response))
+    Ok((name, answer))
 }
 
 /// Gives a stream a new key, and disconnects a publisher that uses the one before.
@@ -370,14 +367,14 @@ pub(crate) async fn rotate_key(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
     call: Call,
-) -> Result<Response, Problem> {
+) -> Result<Answer, Problem> {
     let _turn = shared.key_files.turn().await;
-    let (name, response) = overtaking!(call, rotate_once(&shared, &name, &call))?;
+    let (name, answer) = overtaking!(call, rotate_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, response))
+    Ok(stamped(&shared, answer))
 }
 
-async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Response), Problem> {
+async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
     let before = find(shared, call, name).await?;
     if shared.key_files.has_fixed_key(&before.name) {
         let detail = "the configuration of control says the key of this stream: change it there";
@@ -397,7 +394,7 @@ async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         edit: Edit::UpdateChannel(channel),
         status: StatusCode::OK,
     };
-    Ok((before.name, call.commit(shared, change).await?))
+    Ok((before.name, call.change(shared, change).await?))
 }
 
 #[cfg(test)]

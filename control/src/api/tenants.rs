@@ -214,7 +214,7 @@ pub(crate) async fn show(
     call: Call,
 ) -> Result<Response, Problem> {
     let tenant = find(&shared, &name).await?;
-    Ok(row(&call, tenant.version, &view(&tenant)))
+    Ok(row(&call, tenant.version, view(&tenant)))
 }
 
 /// Changes a tenant (RFC 7396).

@@ -7,6 +7,8 @@ mod api_walk;
 mod chat;
 mod cluster;
 mod data_plane;
+mod grpc;
+mod grpc_watch;
 mod issuers;
 mod metadata;
 mod oidc;

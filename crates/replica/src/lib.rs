@@ -22,6 +22,7 @@ pub use member::{Membership, Report, Rules};
 pub use members::only_members;
 pub use peers::Peers;
 pub use routes::router;
+pub use store::{EntryChanges, RowChange};
 pub use sync::keep_up;
 pub use writer::{ControlIdentity, NotAlone, Writer};
 

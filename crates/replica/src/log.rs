@@ -15,12 +15,15 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::ledger::Ledger;
 use crate::routes::Acknowledged;
-use crate::store::{Loaded, Store};
+use crate::store::{EntryChanges, Loaded, Store};
 
 /// Inputs that are verified on the reactor; more go to a thread, because each takes a fraction of a millisecond.
 const AT_ONCE_MAX: usize = 8;
 /// Longest wait for the ledger of several control nodes; meanwhile the replica takes nothing.
 const LEDGER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Most entries whose changes are read at once, and most bytes of them, the last entry apart.
+const CHANGES_ENTRIES_MAX: u32 = 64;
+const CHANGES_BYTES_MAX: usize = 1024 * 1024;
 /// Heads come every two seconds, and each write waits for the disk.
 const HEAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
@@ -210,6 +213,18 @@ impl Log {
     /// What each node says that it has, as it asks here.
     pub fn acknowledgements(&self) -> BTreeMap<NodeId, EntrySequence> {
         self.acknowledged.all()
+    }
+
+    /// What entries after `after` changed, in their order, as far as the disk has them: at most [`CHANGES_ENTRIES_MAX`] entries, and about
+    /// [`CHANGES_BYTES_MAX`]. `None` when that is not known any more, or `after` is no entry of this log.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn changes_after(&self, after: EntrySequence) -> Result<Option<Vec<EntryChanges>>> {
+        if after > self.with(|replica| replica.place().sequence) {
+            return Ok(None);
+        }
+        self.reader.changes(after, (CHANGES_ENTRIES_MAX, CHANGES_BYTES_MAX)).await
     }
 
     /// State digest of all rows: two nodes with one have the same rows.

@@ -1,5 +1,6 @@
 //! The replica on disk: root statements, the newest entries, all rows, the newest head. SQLite in a file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use media::Digest;
 use metadata::limits::HISTORY_MAX;
-use metadata::{EntrySequence, Evidence, Output, RowId, row_writes};
+use metadata::{Body, EntrySequence, Evidence, Output, Row, RowId, row_writes};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::mpsc;
@@ -36,6 +37,28 @@ pub(crate) enum Entries {
     Here(Vec<(Bytes, Bytes)>),
     /// The first of them is not kept any more.
     Pruned,
+}
+
+/// What an entry changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryChanges {
+    /// The entry.
+    pub sequence: EntrySequence,
+    /// The rows that it wrote or removed.
+    pub rows: Vec<RowChange>,
+}
+
+/// A row before and after an entry. Bodies that cannot be read are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// `None` for a new row.
+    pub before: Option<Body>,
+    /// `None` for a row that was removed.
+    pub after: Option<Body>,
+}
+
+fn body(row: &Bytes) -> Option<Body> {
+    Row::decode(row).ok().map(|row| row.body)
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +132,45 @@ impl Store {
             entries.push((Bytes::from(entry), Bytes::from(rows)));
         }
         Ok(Entries::Here(entries))
+    }
+
+    /// What entries after `after` changed, in their order: at most `count` entries, and no more than `bytes`. `None` when the first of them
+    /// is not kept any more, or came without its rows.
+    pub(crate) async fn changes(
+        &self,
+        after: EntrySequence,
+        (count, bytes): (u32, usize),
+    ) -> Result<Option<Vec<EntryChanges>>> {
+        // One transaction: the root may void entries meanwhile.
+        let mut connection = self.pool.begin().await?;
+        let first: Option<i64> =
+            sqlx::query_scalar("SELECT MIN(sequence) FROM entry").fetch_one(&mut *connection).await?;
+        let after = sql(after.0)?;
+        if first.is_some_and(|first| after.saturating_add(1) < first) {
+            return Ok(None);
+        }
+        let query =
+            sqlx::query_as("SELECT sequence, entry, rows FROM entry WHERE sequence > $1 ORDER BY sequence LIMIT $2");
+        let found: Vec<(i64, Vec<u8>, Vec<u8>)> = query.bind(after).bind(count).fetch_all(&mut *connection).await?;
+        let (mut changes, mut total) = (Vec::new(), 0_usize);
+        for (sequence, entry, rows) in found {
+            total = total.saturating_add(entry.len()).saturating_add(rows.len());
+            if total > bytes && !changes.is_empty() {
+                break;
+            }
+            // The entry of a snapshot has no rows.
+            let Ok(writes) = row_writes(&entry, &rows.into()) else { return Ok(None) };
+            let query = sqlx::query_as("SELECT id, row FROM before WHERE sequence = $1");
+            let before: Vec<(Vec<u8>, Option<Vec<u8>>)> = query.bind(sequence).fetch_all(&mut *connection).await?;
+            let mut before: BTreeMap<Vec<u8>, Option<Vec<u8>>> = before.into_iter().collect();
+            let change = |(id, after): (RowId, Option<Bytes>)| RowChange {
+                before: before.remove(&id.0[..]).flatten().and_then(|row| body(&row.into())),
+                after: after.as_ref().and_then(body),
+            };
+            let rows = writes.into_iter().map(change).collect();
+            changes.push(EntryChanges { sequence: EntrySequence(sequence.try_into().unwrap_or(0)), rows });
+        }
+        Ok(Some(changes))
     }
 
     /// Sends the newest entry, and then all rows as of that entry. Ends early when nobody receives any more.

@@ -24,6 +24,8 @@ pub struct Cluster {
     controls: BTreeMap<String, String>,
     /// Additional settings of every node, in TOML.
     pub settings: String,
+    /// Additional arguments of every control node.
+    pub control_arguments: Vec<String>,
     pub http: reqwest::Client,
 }
 
@@ -66,7 +68,16 @@ impl Cluster {
         let broker = start_mosquitto(directory.path(), broker_address);
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(broker_address).ok()).await;
         let http = client(&directory.path().join("certs/ca.pem"));
-        Self { program, directory, broker, broker_address, controls: BTreeMap::new(), settings: String::new(), http }
+        Self {
+            program,
+            directory,
+            broker,
+            broker_address,
+            controls: BTreeMap::new(),
+            settings: String::new(),
+            control_arguments: Vec::new(),
+            http,
+        }
     }
 
     /// Starts a node and waits until it serves.
@@ -78,6 +89,9 @@ impl Cluster {
         let mut command = sealcast::command(&self.program);
         command.arg(role).args(["--id", id, "--log", "info", "--ops-listen", "127.0.0.1:0", "--config"]).arg(&config);
         command.arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
+        if role == "control" {
+            command.args(&self.control_arguments);
+        }
         command.stderr(std::fs::File::create(self.path(&format!("{id}.log"))).expect("a log file"));
         let mut process = Process::spawn(id, &mut command);
         let ready = read_ready(&ready_file, &mut process).await;

@@ -260,6 +260,20 @@ impl Identity {
         Arc::new(config)
     }
 
+    /// TLS for programs that show a credential of their own: shows the node's certificate, and asks for none; TLS 1.3 and HTTP/2 only.
+    ///
+    /// # Panics
+    /// Never: the provider supports TLS 1.3.
+    pub fn server_programs(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider supports TLS 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(NodeCertificate(self.live.clone())));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
     /// TLS for connections to another node: shows the certificate, and accepts only the server that is meant, under the cluster's
     /// authority. Any other server is refused in the handshake with [`super::WrongServer`], counted and logged. No ALPN is set.
     ///
