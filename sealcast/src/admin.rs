@@ -1,8 +1,9 @@
-//! `sealcast stream|streamer|token|node|key|root|tenant|member|api-key|webhook|audit`: asks the control node, with a certificate of the role
+//! `sealcast stream|streamer|token|node|key|root|tenant|member|api-key|issuer|webhook|audit`: asks the control node, with a certificate of the role
 //! control.
 
 pub(crate) mod access;
 mod delegate;
+pub(crate) mod issuer;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod root;

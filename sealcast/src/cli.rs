@@ -2,8 +2,12 @@
 
 pub(crate) mod access;
 mod certs;
+pub(crate) mod issuer;
 pub(crate) mod member;
 mod nodes;
+mod stream;
+mod streamer;
+mod token;
 pub(crate) mod webhook;
 
 use std::ffi::OsString;
@@ -18,6 +22,9 @@ pub(crate) use certs::{
     CertsCommand, CertsFlags, ClusterFlags, RenewFlags, RotateFlags, RotateStep, SealCommand, VerifyFlags,
 };
 pub(crate) use nodes::{CapacityFlags, KeyCommand, NodeCommand, RootCommand};
+pub(crate) use stream::{StreamCommand, VisibilityName};
+pub(crate) use streamer::{DelegateFlags, StreamerCommand, StreamerFlags};
+pub(crate) use token::{TokenCommand, TokenFlags};
 
 /// Live streaming that signs every piece of media, and checks it before a viewer can see it.
 #[derive(Debug, Parser)]
@@ -121,6 +128,9 @@ pub(crate) enum Command {
     /// Manage the API keys with which programs use /api/v1.
     #[command(subcommand)]
     ApiKey(access::ApiKeyCommand),
+    /// Register issuers whose tokens (JWT) count for a tenant: at the API, from encoders, and from viewers.
+    #[command(subcommand)]
+    Issuer(issuer::IssuerCommand),
     /// Send a tenant's events to other programs: what they get, what failed, and sending it again.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -310,266 +320,6 @@ pub(crate) struct RestoreFlags {
     /// Data directory to make; missing or empty [default: ./data].
     #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StreamCommand {
-    /// List all streams, with the state of their input and the number of warnings.
-    List {
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Create a stream and print its key, which is not shown again.
-    Create {
-        /// Name of the stream: letters, digits, '-', '_' and '.'.
-        name: String,
-        /// Who may watch it.
-        #[arg(long, value_enum, value_name = "WHO", default_value_t = VisibilityName::Public)]
-        visibility: VisibilityName,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Show a stream, its input, and what the streamer should change.
-    #[command(after_help = "Examples:
-  sealcast stream show assembly-hall                                          bit rate, frame rate, keyframes, skew, warnings
-  sealcast stream show assembly-hall --watch                                  again every two seconds
-  sealcast stream show assembly-hall --json | jq '.input.warnings[].text'     for programs")]
-    Show {
-        /// Name of the stream.
-        name: String,
-        /// Show it again every two seconds, until Ctrl-C.
-        #[arg(long)]
-        watch: bool,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Change who may watch a stream, which sites may use it, and its chat. Who watches without the right stops within a second.
-    #[command(after_help = "Examples:
-  sealcast stream set assembly-hall --visibility token               whoever has a token (sealcast token create)
-  sealcast stream set assembly-hall --visibility unlisted            whoever knows the name
-  sealcast stream set assembly-hall --origin https://town.example    that site may show the player (sealcast stream embed)
-  sealcast stream set assembly-hall --chat on --chat-slow 10s        a chat with a message every ten seconds from each writer")]
-    Set(access::StreamSetFlags),
-    /// Print the frame (iframe) that shows a stream's player on another site.
-    Embed {
-        /// Name of the stream.
-        name: String,
-        /// Where viewers reach the cluster, such as https://live.example.org [default: the address of a load balancer].
-        #[arg(long, value_name = "URL")]
-        base_url: Option<String>,
-        #[command(flatten)]
-        of: access::TenantFlag,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Give a stream a new key, print it, and disconnect a publisher that uses the old one.
-    RotateKey {
-        /// Name of the stream.
-        name: String,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Delete a stream and its key, and disconnect its publisher.
-    Delete {
-        /// Name of the stream.
-        name: String,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-/// Who may watch a stream, as the command line spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VisibilityName {
-    /// Everybody; lists show it.
-    Public,
-    /// Whoever has its name; lists do not show it.
-    Unlisted,
-    /// Members of its tenant, with the tokens that they get.
-    Members,
-    /// Whoever has a token.
-    Token,
-}
-
-impl VisibilityName {
-    /// As control spells it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Unlisted => "unlisted",
-            Self::Members => "members",
-            Self::Token => "token",
-        }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it, with the URLs that a viewer opens. It is not shown again.
-    #[command(after_help = "Examples:
-  sealcast token create assembly-hall                              for an hour
-  sealcast token create assembly-hall --for 8h --sub u81           for one viewer, whose tokens can be taken back together
-  sealcast token create assembly-hall --origin https://town.example --json | jq -r .urls.hls")]
-    Create(TokenFlags),
-    /// Take tokens back, everywhere within a second: one, all of a viewer, or all for a stream.
-    #[command(after_help = "Examples:
-  sealcast token revoke --id 0123456789abcdef
-  sealcast token revoke --sub u81
-  sealcast token revoke --stream assembly-hall")]
-    Revoke {
-        /// The one with this id, which `token create` shows.
-        #[arg(long, value_name = "ID", required_unless_present_any = ["sub", "stream"], conflicts_with_all = ["sub", "stream"])]
-        id: Option<String>,
-        /// All of a viewer that were made until now.
-        #[arg(long, value_name = "VIEWER", conflicts_with = "stream")]
-        sub: Option<String>,
-        /// Of these, those up to a version.
-        #[arg(long, value_name = "N", requires = "sub")]
-        up_to_ver: Option<u64>,
-        /// All for a stream that were made until now.
-        #[arg(long, value_name = "STREAM")]
-        stream: Option<String>,
-        #[command(flatten)]
-        of: access::TenantFlag,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// List the keys that sign a tenant's tokens, and those that it has registered.
-    Keys {
-        #[command(flatten)]
-        of: access::TenantFlag,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Make a key that signs the next tokens. Tokens of the one before go on until it is retired.
-    NewKey {
-        /// What people call it.
-        #[arg(long, value_name = "TEXT")]
-        name: Option<String>,
-        #[command(flatten)]
-        of: access::TenantFlag,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Retire a key: no token that it has signed counts any more, everywhere within a second.
-    #[command(after_help = "Example, after the file of a key was stolen:
-  sealcast token new-key
-  sealcast token retire-key sgk_01k9f3t2m5c8v7x4b6n1q0w9ze")]
-    RetireKey {
-        /// Its identity, as `token keys` shows it.
-        key: String,
-        #[command(flatten)]
-        of: access::TenantFlag,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct TokenFlags {
-    /// Streams that it opens, or '*' for all of the tenant.
-    #[arg(required = true, value_name = "STREAM")]
-    pub streams: Vec<String>,
-    /// How long it is valid, such as 90s, 45m or 8h; a day at most [default: 1h].
-    #[arg(long = "for", value_name = "TIME", value_parser = time_span)]
-    pub lifetime: Option<Duration>,
-    /// For how long a viewer may begin to watch with it [default: as long as it is valid].
-    #[arg(long, value_name = "TIME", value_parser = time_span)]
-    pub admit_for: Option<Duration>,
-    /// The viewer, as you call them. Nodes do not keep it.
-    #[arg(long, value_name = "VIEWER")]
-    pub sub: Option<String>,
-    /// Version among the viewer's tokens [default: after those that were taken back].
-    #[arg(long, value_name = "N", requires = "sub")]
-    pub ver: Option<u64>,
-    /// A site whose pages may use it, such as https://town.example or https://*.town.example; may be given several times. Players
-    /// that are no browsers may use it, too, without --strict.
-    #[arg(long = "origin", value_name = "URL")]
-    pub origins: Vec<String>,
-    /// Every request has to come from such a site, and say so.
-    #[arg(long, requires = "origins")]
-    pub strict: bool,
-    /// Most viewers at once, by their addresses, on each node.
-    #[arg(long, value_name = "N")]
-    pub max_viewers: Option<u64>,
-    /// Where viewers reach the cluster [default: the address of a load balancer].
-    #[arg(long, value_name = "URL")]
-    pub base_url: Option<String>,
-    #[command(flatten)]
-    pub of: access::TenantFlag,
-    #[command(flatten)]
-    pub admin: AdminFlags,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StreamerCommand {
-    /// Make the identity of an ingest that a streamer runs beside the encoder, and give it streams. It seals these and nothing else, and
-    /// no shared ingest seals them. A streamer that is there has these streams from now on.
-    #[command(after_help = "Example:
-  sealcast stream create choir
-  sealcast streamer add anna --stream choir --out anna/
-  # on the streamer's machine, in that folder:
-  sealcast ingest")]
-    Add(StreamerFlags),
-    /// On the streamer's machine: let a shared ingest seal one session of a stream, instead of running an ingest there. The key in this
-    /// folder signs, control checks and writes it down, and every node and viewer checks it again. It ends by itself.
-    #[command(after_help = "Example, in the folder that `streamer add` made:
-  sealcast streamer delegate choir --for 4h
-  # then OBS publishes to the shared ingest with the key of the stream")]
-    Delegate(DelegateFlags),
-    /// List the streamers and their streams.
-    List {
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-    /// Stop trusting a streamer, for good, as `node revoke` does. Its streams are those of the shared ingests again.
-    Remove {
-        /// Name of the streamer.
-        name: String,
-        #[command(flatten)]
-        admin: AdminFlags,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct StreamerFlags {
-    /// Name of the streamer's ingest; no other node may have it, now or later.
-    pub name: String,
-    /// A stream that it seals; may be given several times.
-    #[arg(long = "stream", value_name = "STREAM", required = true)]
-    pub streams: Vec<String>,
-    /// Folder to make [default: streamer-NAME].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Directory of the authority [default: certs in the data directory, or ./certs].
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Where the streamer's machine reaches control [default: where this machine does].
-    #[arg(long, value_name = "URL")]
-    pub control: Option<String>,
-    /// Where it reaches a broker; may be given several times [default: where this machine does].
-    #[arg(long, value_name = "URL")]
-    pub bus: Vec<String>,
-    #[command(flatten)]
-    pub admin: AdminFlags,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DelegateFlags {
-    /// The stream, one of the streamer's.
-    pub stream: String,
-    /// Name of the shared ingest [default: the only one].
-    #[arg(long, value_name = "NODE")]
-    pub to: Option<String>,
-    /// How long the ingest may seal the session, such as 45m or 4h; 11h at most, and no longer than the streamer's own grant.
-    #[arg(long = "for", value_name = "TIME", value_parser = time_span, default_value = "4h")]
-    pub lasts: Duration,
-    /// Configuration file [default: ./sealcast.toml].
-    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A role, as the command line spells it.

@@ -64,6 +64,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Tenant(command) => printed(admin::access::tenant(command).await),
         Command::Member(command) => printed(admin::member::run(command).await),
         Command::ApiKey(command) => printed(admin::access::api_key(command).await),
+        Command::Issuer(command) => printed(admin::issuer::run(command).await),
         Command::Webhook(command) => printed(admin::webhook::run(command).await),
         Command::Audit(command) => printed(admin::access::audit(command).await),
         Command::Capacity(flags) => printed(capacity::run(&flags)),

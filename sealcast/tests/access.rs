@@ -7,6 +7,8 @@ use std::process::Output;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::hls::playlist;
+use testkit::issuer::{Fault, Issuer};
+use testkit::jwt::SigningKey;
 use testkit::publish::{Clip, clip, publish};
 use testkit::sealcast::{self, Up};
 use testkit::wait::{PATIENCE, eventually_async, turn};
@@ -134,5 +136,54 @@ async fn tenant_makes_a_stream_with_its_key_at_the_viewers_address_and_publishes
     assert!(run(&up, &["audit", "verify"]).ends_with(" records\n"));
     assert!(run(&up, &["tenant", "delete", "choir", "--confirm", "choir"]).contains("with 1 streams and 1 API keys"));
     assert_eq!(ask(Method::GET, "session", Some(&owner), None).await.0, StatusCode::UNAUTHORIZED);
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuer_and_key_of_a_site_are_registered_tried_and_deleted_by_command() {
+    let _turn = turn().await;
+    let key = SigningKey::p256("site");
+    let idp = Issuer::start(&[&key]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca = idp.ca();
+    let settings = format!("outbound_allow = [\"127.0.0.1\"]\noutbound_ca = {ca:?}\n");
+    std::fs::write(directory.path().join("sealcast.toml"), settings).unwrap();
+    let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
+    let (url, jwks) = (idp.url(), idp.jwks_url());
+    let create = ["issuer", "create", &url, "--jwks-url", &jwks, "--audience", "sealcast", "--algorithm", "ES256"];
+    let create = [&create[..], &["--use", "view", "--rule", "groups=singers:viewer", "--json"]].concat();
+    let made: Value = serde_json::from_str(&run(&up, &create)).unwrap();
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(made["rules"], json!([{ "claim": "groups", "equals": "singers", "role": "viewer" }]));
+    assert!(run(&up, &["issuer", "list"]).contains(&url));
+    let shown = run(&up, &["issuer", "set", id, "--rule", "groups=staff:owner", "--rule", "groups=singers:viewer"]);
+    assert!(shown.contains("groups=staff:owner groups=singers:viewer"), "{shown}");
+    assert!(run(&up, &["issuer", "refresh", id]).contains("ES256"));
+    let nothing = command(&up, &["issuer", "set", id]);
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("say what to change"));
+
+    let now = u64::try_from(node::clock::Clock::new().wall().0 / 1_000).unwrap();
+    let file = up.directory.path().join("token.jwt");
+    let claims = json!({ "iss": url, "aud": "sealcast", "sub": "u1", "groups": ["singers"], "iat": now, "exp": now + 300,
+        "streams": ["demo"] });
+    std::fs::write(&file, key.token(&claims) + "\n").unwrap();
+    let test = ["issuer", "test", id, "--token-file", file.to_str().unwrap()];
+    let told = run(&up, &test);
+    assert!(told.starts_with("view: viewer for demo, until "), "{told}");
+    std::fs::write(&file, SigningKey::p256("site").token(&claims)).unwrap();
+    let told = command(&up, &test);
+    assert!(!told.status.success() && String::from_utf8_lossy(&told.stdout).starts_with("view: refused: "), "{told:?}");
+
+    idp.set(Fault::Down);
+    let failed = command(&up, &["issuer", "refresh", id]);
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("the keys stay as they are"), "{failed:?}");
+    assert!(run(&up, &["issuer", "delete", id]).contains("is deleted"));
+    assert!(!run(&up, &["issuer", "list"]).contains(&url));
+
+    let jwk = up.directory.path().join("shop.jwk");
+    std::fs::write(&jwk, SigningKey::p256("shop").jwk().to_string()).unwrap();
+    let said = run(&up, &["token", "register-key", jwk.to_str().unwrap(), "--name", "shop"]);
+    assert!(said.starts_with("key sgk_"), "{said}");
+    assert!(run(&up, &["token", "keys"]).contains("shop"));
     up.stop().await;
 }

@@ -1,11 +1,18 @@
 //! `sealcast token …`: tokens for viewers of streams that not everybody may watch.
 
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::access::{all, path, time};
 use super::{Admin, field, items, node, table};
 use crate::cli::{TokenCommand, TokenFlags};
+
+/// Longest file with a public key, in bytes; an RSA key has some 500.
+const KEY_BYTES_MAX: u64 = 16 * 1024;
 
 /// `sealcast token …`
 ///
@@ -41,6 +48,12 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
                 table(&heading, &items(keys).iter().map(row).collect::<Vec<Vec<String>>>())
             })
         }
+        TokenCommand::RegisterKey { file, name, of, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let body = without_null(json!({ "name": name, "public_key": public_key(&file)? }));
+            let key = admin.api(Method::POST, "/signing-keys", Some(&of.tenant), Some(body)).await?;
+            admin.print(&key, |key| format!("key {} is registered: tokens that it signs count\n", field(key, "id")))
+        }
         TokenCommand::NewKey { name, of, admin } => {
             let admin = Admin::connect(&admin)?;
             let key = admin.api(Method::POST, "/signing-keys", Some(&of.tenant), Some(json!({ "name": name }))).await?;
@@ -54,6 +67,15 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
     }
 }
 
+fn public_key(file: &Path) -> anyhow::Result<Value> {
+    let read = || -> anyhow::Result<Value> {
+        let mut text = String::new();
+        std::fs::File::open(file)?.take(KEY_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    read().with_context(|| format!("{} is no public key as a JWK", file.display()))
+}
+
 fn wanted(flags: &TokenFlags) -> Value {
     without_null(json!({
         "streams": flags.streams,
@@ -64,6 +86,7 @@ fn wanted(flags: &TokenFlags) -> Value {
         "origins": flags.origins,
         "strict": flags.strict,
         "max_viewers": flags.max_viewers,
+        "chat": flags.chat.then_some(true),
         "base_url": flags.base_url,
     }))
 }
