@@ -240,7 +240,7 @@ async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhe
         (status, said),
         (
             StatusCode::OK,
-            serde_json::json!({ "node": "i1", "keys": [first.key_id().to_string()], "acknowledged": [], "missing": [] })
+            serde_json::json!({ "node": "i1", "known": true, "keys": [first.key_id().to_string()], "acknowledged": [], "missing": [] })
         )
     );
     // The thief makes another key, and the certificate still verifies.
