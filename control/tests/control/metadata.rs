@@ -534,12 +534,16 @@ async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decid
 /// broker still says how far the log goes, or nobody but that node knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told_it_the_rest() {
-    for has_broker_forgotten in [true, false] {
+    for (has_broker_forgotten, has_branched) in [(true, false), (false, false), (true, true)] {
         let cluster = Cluster::start().await;
         let b1 = node_and_first_run(&cluster).await;
         let (data, backup) = backed_up(&cluster);
         let end = cluster.all.child_token();
         let (base, task) = cluster.control_until(end.clone()).await;
+        if has_branched {
+            let branch = format!("{base}/admin/metadata/branch");
+            assert_eq!(ask(&admin(&cluster), Method::POST, branch, None).await.0, StatusCode::OK);
+        }
         revoke(&cluster, &base, "i1").await;
         revoke(&cluster, &base, "i2").await;
         b1.sees("i2", |view| view.is_node_revoked(&id("i2"))).await;

@@ -102,6 +102,8 @@ async fn ask(log: Arc<Log>, peers: Peers) {
             () = hurry => {}
             () = tokio::time::sleep(pause) => {}
         }
+        let place = || log.with(|replica| replica.place());
+        let said = place();
         let (mut has_answered, mut has_told) = (false, false);
         for peer in peers.draw() {
             match catch_up(&log, &peer).await {
@@ -118,7 +120,10 @@ async fn ask(log: Arc<Log>, peers: Peers) {
         if has_told {
             log.answered();
         }
-        pause = if has_answered {
+        pause = if has_answered && place() != said {
+            // Those that were asked do not know yet how far this node is, and an operator may wait for it.
+            HURRY_MIN
+        } else if has_answered {
             Duration::from_millis(rand::rng().random_range(ROUND_MS))
         } else {
             (pause * 2).min(Duration::from_millis(*ROUND_MS.start()))
