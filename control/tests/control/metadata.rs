@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use catalogue::{Catalogue, Location};
 use control::Config;
 use media::NodeId;
@@ -22,7 +21,7 @@ use crate::cluster::{Cluster, PATIENCE, config, copy, json as ask};
 
 /// A broadcast node, as far as it has to do with the log.
 pub(crate) struct Follower {
-    log: Arc<Log>,
+    pub(crate) log: Arc<Log>,
     cluster: ClusterView,
     end: CancellationToken,
     /// Whether control has taken it, or why not.
@@ -110,15 +109,15 @@ impl Follower {
     }
 }
 
-fn id(name: &str) -> NodeId {
+pub(crate) fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-fn admin(cluster: &Cluster) -> Client {
+pub(crate) fn admin(cluster: &Cluster) -> Client {
     cluster.client("c1", Role::Control)
 }
 
-async fn revoke(cluster: &Cluster, base: &str, node: &str) -> serde_json::Value {
+pub(crate) async fn revoke(cluster: &Cluster, base: &str, node: &str) -> serde_json::Value {
     let url = format!("{base}/admin/nodes/{node}/revoke");
     let (status, answer) = ask(&admin(cluster), Method::POST, url, None).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
@@ -528,55 +527,6 @@ async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decid
     let standing = b1.log.standing();
     assert_eq!((standing.fork, standing.root_version), (None, 2));
     assert!(!b1.log.look(|view| view.is_node_revoked(&id("i2"))), "what was given up is void");
-}
-
-/// A node that comes after the restored control has nothing to say of heads yet; what it has of entries counts all the same, whether the
-/// broker still says how far the log goes, or nobody but that node knows.
-#[tokio::test(flavor = "multi_thread")]
-async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told_it_the_rest() {
-    for (has_broker_forgotten, has_branched) in [(true, false), (false, false), (true, true)] {
-        let cluster = Cluster::start().await;
-        let b1 = node_and_first_run(&cluster).await;
-        let (data, backup) = backed_up(&cluster);
-        let end = cluster.all.child_token();
-        let (base, task) = cluster.control_until(end.clone()).await;
-        if has_branched {
-            let branch = format!("{base}/admin/metadata/branch");
-            assert_eq!(ask(&admin(&cluster), Method::POST, branch, None).await.0, StatusCode::OK);
-        }
-        revoke(&cluster, &base, "i1").await;
-        revoke(&cluster, &base, "i2").await;
-        b1.sees("i2", |view| view.is_node_revoked(&id("i2"))).await;
-        b1.stop().await;
-        end.cancel();
-        task.await.unwrap().unwrap();
-        std::fs::remove_dir_all(&data).unwrap();
-        copy(&backup, &data);
-        if has_broker_forgotten {
-            let bus = bus::connect(&cluster.bus("c1"), "forgetful", None, None, cluster.all.clone()).await.unwrap();
-            let topic = messages::Prefix::default().name(&messages::Topic::MetadataHead);
-            assert!(bus::offer(&*bus, bus::Message { topic, payload: Bytes::new(), retain: true }).await);
-            // As `sealcast restore` does: without this word nobody would know.
-            std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
-        }
-
-        let end = cluster.all.child_token();
-        let (base, task) = cluster.control_until(end.clone()).await;
-        let url = format!("{base}/admin/nodes/i3/revoke");
-        let (status, why) = ask(&admin(&cluster), Method::POST, url, None).await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
-        assert!(why.to_string().contains("restored from a backup"), "{why}");
-        let b1 = Follower::start(&cluster, "b1", None).await;
-        end.cancel();
-        task.await.unwrap().unwrap();
-        let (base, _control) = cluster.control_until(cluster.all.clone()).await;
-        revoke(&cluster, &base, "i3").await;
-        b1.sees("i3", |view| ["i1", "i2", "i3"].iter().all(|node| view.is_node_revoked(&id(node)))).await;
-        assert_eq!(b1.log.standing().fork, None);
-        let i2 = cluster.client("i2", Role::Ingest);
-        let grants = i2.post(format!("{base}/grants")).body(vec![0; 1312]).send().await.unwrap();
-        assert_eq!(grants.status(), StatusCode::FORBIDDEN, "control knows of it again");
-    }
 }
 
 /// A viewer's browser sees the row of a grant, and no proof that a revocation is not there.

@@ -1,14 +1,15 @@
-//! What a control that was restored from a backup takes from the metadata log besides streams' keys.
+//! What a control that was restored from a backup takes from the metadata log besides streams' keys, and what it waits for.
 
+use bytes::Bytes;
 use catalogue::{Catalogue, Location};
-use messages::Pepper;
+use messages::{Pepper, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::api::Api;
-use crate::cluster::{Cluster, PATIENCE, copy};
-use crate::metadata::{backed_up, node_and_first_run};
+use crate::cluster::{Cluster, PATIENCE, copy, json as ask};
+use crate::metadata::{Follower, admin, backed_up, id, node_and_first_run, revoke};
 
 /// Deleted keys stay deleted; tenants, keys, titles and quotas of after the backup come back; and a name that is refused today holds
 /// nothing up.
@@ -113,4 +114,57 @@ async fn restored_control_takes_owners_keys_and_titles_from_the_log_before_it_se
     let (catalogue, _) = Catalogue::open(Location::File(&data.join("catalogue.db")), &pepper).await.unwrap();
     assert!(!catalogue.is_restored().await.unwrap());
     catalogue.close().await;
+}
+
+/// A node that comes after the restored control has nothing to say of heads yet; what it has of entries counts all the same, whether the
+/// broker still says how far the log goes, or nobody but that node knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_control_writes_nothing_before_a_node_that_comes_later_has_told_it_the_rest() {
+    for (has_broker_forgotten, has_branched) in [(true, false), (false, false), (true, true)] {
+        let cluster = Cluster::start().await;
+        let b1 = node_and_first_run(&cluster).await;
+        let (data, backup) = backed_up(&cluster);
+        let end = cluster.all.child_token();
+        let (base, task) = cluster.control_until(end.clone()).await;
+        if has_branched {
+            let branch = format!("{base}/admin/metadata/branch");
+            assert_eq!(ask(&admin(&cluster), Method::POST, branch, None).await.0, StatusCode::OK);
+        }
+        revoke(&cluster, &base, "i1").await;
+        revoke(&cluster, &base, "i2").await;
+        b1.sees("i2", |view| view.is_node_revoked(&id("i2"))).await;
+        b1.stop().await;
+        end.cancel();
+        task.await.unwrap().unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
+        copy(&backup, &data);
+        let mut connected = None;
+        if has_broker_forgotten {
+            let bus = bus::connect(&cluster.bus("c1"), "forgetful", None, None, cluster.all.clone()).await.unwrap();
+            let topic = messages::Prefix::default().name(&messages::Topic::MetadataHead);
+            bus.publish(bus::Message { topic, payload: Bytes::new(), retain: true }).await.unwrap();
+            // What it has taken is on its way for as long as somebody holds it.
+            connected = Some(bus);
+            // As `sealcast restore` does: without this word nobody would know.
+            std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
+        }
+
+        let end = cluster.all.child_token();
+        let (base, task) = cluster.control_until(end.clone()).await;
+        let url = format!("{base}/admin/nodes/i3/revoke");
+        let (status, why) = ask(&admin(&cluster), Method::POST, url, None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
+        assert!(why.to_string().contains("restored from a backup"), "{why}");
+        let b1 = Follower::start(&cluster, "b1", None).await;
+        end.cancel();
+        task.await.unwrap().unwrap();
+        let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+        revoke(&cluster, &base, "i3").await;
+        b1.sees("i3", |view| ["i1", "i2", "i3"].iter().all(|node| view.is_node_revoked(&id(node)))).await;
+        assert_eq!(b1.log.standing().fork, None);
+        let i2 = cluster.client("i2", Role::Ingest);
+        let grants = i2.post(format!("{base}/grants")).body(vec![0; 1312]).send().await.unwrap();
+        assert_eq!(grants.status(), StatusCode::FORBIDDEN, "control knows of it again");
+        drop(connected);
+    }
 }
