@@ -197,7 +197,7 @@ pub(crate) async fn run(shared: &ControlState, shutdown: &CancellationToken) -> 
             Some(error) if error.is::<replica::NotAlone>() => return Err(error),
             Some(error) => {
                 tracing::error!(error = format!("{error:#}"), "this control node cannot lead");
-                tokio::time::sleep(RETRY).await;
+                shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
             }
         }
     }
