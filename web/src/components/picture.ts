@@ -2,15 +2,20 @@
 
 import { h } from '../dom';
 
+/** The poster is loaded only when the picture is not there by then, because it would make the picture wait. Milliseconds. */
+const POSTER_MS = 1_000;
+
 export function picture(stream: string, poster: string): HTMLVideoElement {
   const video = h('video', {
     slot: 'media',
     playsinline: true,
     muted: true,
-    poster,
     'aria-label': `Live video of ${stream}`,
   });
   video.muted = true;
+  setTimeout(() => {
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) video.poster = poster;
+  }, POSTER_MS);
   return video;
 }
 

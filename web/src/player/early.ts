@@ -8,7 +8,7 @@
  */
 
 import { edgeDistance } from './hls-config';
-import { JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
+import { inTurns, JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
 
 /** Longest wait for the early answers; after it, hls.js requests the objects itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
@@ -129,17 +129,24 @@ export class EarlyJoin {
     const chosen = startVariant(variants(text, this.url), this.bitsPerSecond);
     if (!chosen) return;
     this.variant = chosen.url;
-    const playlists = chosen.audio === null ? [chosen.url] : [chosen.url, chosen.audio];
-    await Promise.all(
-      playlists.map(async (url) => {
-        const playlist = await this.#text(url);
-        const rules = partRules(playlist);
-        if (rules === null) return;
-        const behind = Math.max(edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) - JOIN_SECONDS, 0);
-        if (url === chosen.url) this.beginSeconds = behind;
-        for (const object of joinObjects(playlist, url, behind)) void this.#ask(object);
-      }),
+    const [video, audio] = await Promise.all([
+      this.#objects(chosen.url),
+      chosen.audio === null ? null : this.#objects(chosen.audio),
+    ]);
+    this.beginSeconds = video.behindSeconds;
+    for (const object of inTurns(video.urls, audio?.urls ?? [])) void this.#ask(object);
+  }
+
+  /** What to load of a rendition, and how far before its end that begins. */
+  async #objects(url: string): Promise<{ urls: string[]; behindSeconds: number | null }> {
+    const playlist = await this.#text(url);
+    const rules = partRules(playlist);
+    if (rules === null) return { urls: [], behindSeconds: null };
+    const behindSeconds = Math.max(
+      edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) - JOIN_SECONDS,
+      0,
     );
+    return { urls: joinObjects(playlist, url, behindSeconds), behindSeconds };
   }
 
   async #text(url: string): Promise<string> {
