@@ -3,7 +3,7 @@
 import { h } from '../dom';
 
 /** The poster is loaded only when the picture is not there by then, because it would make the picture wait. Milliseconds. */
-const POSTER_MS = 1_000;
+const POSTER_MS = 1_500;
 
 export function picture(stream: string, poster: string): HTMLVideoElement {
   const video = h('video', {

@@ -22,13 +22,16 @@ import { livePlaylist, posterImage, tokenPath } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
-/** The page asks the node about the stream after the first picture, or at the latest after this time. Milliseconds. */
-const FIRST_POLL_MS = 1_000;
+/**
+ * The page asks the node about the stream after the first picture, at once when the playlists do not come, or at the latest after this time.
+ * Milliseconds.
+ */
+const FIRST_POLL_MS = 3_000;
 /**
  * What is around the picture (controls, recording, chat, the check) comes this long after the first picture, or at once when there will be none
  * or the viewer reaches for it. On a busy machine, it would make the first pictures wait. Milliseconds.
  */
-const DRESS_AFTER_PICTURE_MS = 600;
+const DRESS_AFTER_PICTURE_MS = 1_500;
 /** It comes at the latest after this time, milliseconds. */
 const DRESS_MS = 5_000;
 /** Interval at which the page redraws its numbers, milliseconds. */
@@ -87,6 +90,7 @@ class Watch {
     this.#react();
     setTimeout(() => void this.#dress(), DRESS_MS);
     setTimeout(() => this.#poll(), FIRST_POLL_MS);
+    early?.asked.catch(() => this.#poll());
     for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
       addEventListener(event, () => void this.#dress(), { once: true, passive: true });
     }

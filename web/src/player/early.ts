@@ -9,6 +9,7 @@
 
 import { edgeDistance } from './hls-config';
 import { inTurns, JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
+import { startReserve } from './live-target';
 
 /** Longest wait for the early answers; after it, hls.js requests the objects itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
@@ -83,6 +84,10 @@ export class EarlyJoin {
   readonly #signal = AbortSignal.timeout(EARLY_MS_MAX);
   /** When the first request went out, by `performance.now()`. */
   readonly startedMs = performance.now();
+  /** How much further from the edge this join begins, because the page took long to come; seconds. */
+  readonly reserveSeconds = startReserve(this.startedMs / 1_000);
+  /** Ends when all that is fetched ahead has been asked for; fails when the stream's playlists do not come. */
+  readonly asked: Promise<void>;
   /** The bandwidth for which the rung was chosen. */
   readonly bitsPerSecond: number;
   /** The multivariant playlist's URL. */
@@ -97,7 +102,8 @@ export class EarlyJoin {
     this.url = new URL(url, location.href).href;
     this.#carried = carried;
     this.bitsPerSecond = bitsPerSecond;
-    void this.#run().catch(() => undefined);
+    this.asked = this.#run();
+    this.asked.catch(() => undefined);
   }
 
   /** Hands out the early answer for a URL, once; null when that URL was not fetched early. */
@@ -142,10 +148,8 @@ export class EarlyJoin {
     const playlist = await this.#text(url);
     const rules = partRules(playlist);
     if (rules === null) return { urls: [], behindSeconds: null };
-    const behindSeconds = Math.max(
-      edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) - JOIN_SECONDS,
-      0,
-    );
+    const distance = edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) + this.reserveSeconds;
+    const behindSeconds = Math.max(distance - JOIN_SECONDS, 0);
     return { urls: joinObjects(playlist, url, behindSeconds), behindSeconds };
   }
 
