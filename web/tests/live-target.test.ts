@@ -47,7 +47,7 @@ describe('LiveTarget', () => {
   });
 
   it('begins_further_away_after_a_slow_start_and_comes_back_within_a_minute', () => {
-    expect([0.2, 0.5, 1.25, 60].map(startReserve)).toEqual([0, 0, 0.75, START_SECONDS_MAX]);
+    expect([0.2, 0.3, 0.8, 60].map(startReserve)).toEqual([0, 0, 0.75, START_SECONDS_MAX]);
     const target = new LiveTarget();
     target.setFloor(1.5);
     target.begin(1, 5_000);

@@ -21,8 +21,12 @@ const LINK_SECONDS_MAX = 1.5;
 const LONGER_WEIGHT = 0.2;
 const SHORTER_WEIGHT = 0.05;
 
-/** A page that is there within this time adds nothing to the distance; each second more adds one, up to `START_SECONDS_MAX`. Seconds. */
-const START_SECONDS_FREE = 0.5;
+/**
+ * A page that is there within this time adds nothing to the distance; what it takes more adds `START_FACTOR` times as much, up to
+ * `START_SECONDS_MAX`. Seconds.
+ */
+const START_SECONDS_FREE = 0.3;
+const START_FACTOR = 1.5;
 export const START_SECONDS_MAX = 1.5;
 /** What a slow start added is gone after this time. Milliseconds. */
 export const START_MS = 60_000;
@@ -32,7 +36,7 @@ export const START_MS = 60_000;
  * will be as slow with parts, and the first picture has no reserve yet.
  */
 export function startReserve(seconds: number): number {
-  return Math.min(Math.max(0, seconds - START_SECONDS_FREE), START_SECONDS_MAX);
+  return Math.min(Math.max(0, (seconds - START_SECONDS_FREE) * START_FACTOR), START_SECONDS_MAX);
 }
 
 export class LiveTarget {
