@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use acceptor::bind;
 use access::{Facts, Rules};
-use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Direct, ForeignKeys, Settings, Traffic, Viewers};
+use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Direct, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, serve_tls};
@@ -77,7 +77,7 @@ impl Site {
 
     /// From now on, tokens of these issuers and registered keys are taken, too.
     pub(crate) fn obey_foreign(&self, facts: Facts, known: Vec<issuers::Known>) {
-        let foreign = ForeignKeys::new(known);
+        let foreign = issuers::ForeignKeys::new(known);
         let signers = foreign.signers();
         self.access.take_foreign(foreign);
         self.obey(Facts { signers, ..facts });
