@@ -167,6 +167,13 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
+    pub(crate) fn unbrotlied(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        std::io::Read::read_to_end(&mut brotli_decompressor::Decompressor::new(self.body.as_slice(), 4096), &mut out)
+            .unwrap();
+        out
+    }
+
     pub(crate) fn unzipped(&self) -> Vec<u8> {
         let mut out = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(self.body.as_slice()), &mut out).unwrap();
