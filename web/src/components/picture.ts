@@ -1,6 +1,7 @@
 /** The video without controls. It plays before the controls load, which are much code and not needed for the first frame. */
 
 import { h } from '../dom';
+import { picture as t } from '../text/en';
 
 export function picture(stream: string, poster: string): HTMLVideoElement {
   const video = h('video', {
@@ -8,7 +9,7 @@ export function picture(stream: string, poster: string): HTMLVideoElement {
     playsinline: true,
     muted: true,
     poster,
-    'aria-label': `Live video of ${stream}`,
+    'aria-label': t.liveVideoOfStream(stream),
   });
   video.muted = true;
   return video;
