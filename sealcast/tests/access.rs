@@ -2,11 +2,12 @@
 //! docs/guide/access.md.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-use std::process::Output;
+use std::collections::BTreeSet;
+use std::process::{Command, Output, Stdio};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::hls::playlist;
+use testkit::hls::{multivariant, playlist, renditions};
 use testkit::issuer::{Fault, Issuer};
 use testkit::jwt::SigningKey;
 use testkit::publish::{Clip, clip, publish};
@@ -185,5 +186,66 @@ async fn issuer_and_key_of_a_site_are_registered_tried_and_deleted_by_command() 
     let said = run(&up, &["token", "register-key", jwk.to_str().unwrap(), "--name", "shop"]);
     assert!(said.starts_with("key sgk_"), "{said}");
     assert!(run(&up, &["token", "keys"]).contains("shop"));
+    up.stop().await;
+}
+
+/// Whether ffmpeg publishes for two seconds with this key.
+fn publishes(file: &std::path::Path, up: &Up, key: &str) -> bool {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-re", "-t", "2", "-i"]).arg(file).args(["-c", "copy", "-f", "flv"]);
+    command.arg(format!("{}/{key}", up.rtmp())).stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// Everything that a viewer with a token can see is read, and whatever in it looks like a secret is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_viewer_sees_publishes() {
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &["--no-source"]).await;
+    let json = |arguments: &[&str]| serde_json::from_str::<Value>(&run(&up, arguments)).unwrap();
+    let made = json(&["stream", "create", "hall", "--visibility", "token", "--json"]);
+    let key = made["key"].as_str().unwrap();
+    run(&up, &["stream", "set", "hall", "--chat", "on"]);
+    let token = json(&["token", "create", "hall", "--json"])["token"].as_str().unwrap().to_owned();
+    let file = clip(up.directory.path(), Clip::default());
+    let publisher = publish(&file, &up.rtmp(), key);
+    let base = format!("{}/t/{token}", up.https());
+    playlist(&up.http, &base, "hall", "audio", 2).await;
+
+    let mut paths: Vec<String> = renditions(&multivariant(&up.http, &base, "hall").await)
+        .iter()
+        .flat_map(|name| ["index", "iframes", "dvr"].map(|list| format!("live/hall/{name}/{list}.m3u8")))
+        .collect();
+    paths.extend(
+        "live/hall/index.m3u8 live/hall/dvr.m3u8 live/hall/seals live/hall/poster.jpg live/hall/embed live/hall/steering.json \
+         live/none/index.m3u8 api/v1/streams api/v1/streams/hall api/v1/streams/none api/v1/trust/hall api/v1/grants \
+         api/v1/openapi.json"
+            .split_whitespace()
+            .map(str::to_owned),
+    );
+    let mut urls: Vec<String> = paths.iter().map(|path| format!("{base}/{path}")).collect();
+    urls.extend(["", "watch/hall", "api/v1/streams", "api/v1/auth"].map(|path| format!("{}/{path}", up.https())));
+    let (mut answered, mut words) = (0, BTreeSet::new());
+    for url in &urls {
+        let answer = up.http.get(url).send().await.unwrap();
+        answered += usize::from(answer.status().is_success());
+        let headers = format!("{:?}", answer.headers());
+        let body = headers + &String::from_utf8_lossy(&answer.bytes().await.unwrap());
+        assert!(!body.contains(key), "{url} shows the stream key");
+        let is_word = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+        words.extend(body.split(|letter| !is_word(letter)).filter(|word| word.len() >= 16).map(str::to_owned));
+    }
+    assert!(answered > 10, "only {answered} of {} answered", urls.len());
+    let mut events = up.http.get(format!("{base}/live/hall/events")).send().await.unwrap();
+    assert!(!String::from_utf8_lossy(&events.chunk().await.unwrap().unwrap()).contains(key));
+
+    drop(publisher);
+    let secrets: Vec<&String> =
+        words.iter().filter(|word| word.get(3..4) == Some("_") && word.starts_with("sc")).collect();
+    assert!(secrets.iter().all(|word| **word == token), "{secrets:?}");
+    let named = words.iter().filter(|word| word.chars().all(|letter| letter.is_ascii_hexdigit()));
+    for candidate in named.take(3).map(String::as_str).chain([token.as_str(), "hall", "scp_"]) {
+        assert!(!publishes(&file, &up, candidate), "{candidate} publishes");
+    }
+    assert!(publishes(&file, &up, key), "the key itself publishes");
     up.stop().await;
 }

@@ -8,7 +8,14 @@ import { carriedByPage, EarlyJoin } from './player/early';
 import { livePlaylist, pageOf, tokenPath } from './routes';
 import { restoreTheme } from './theme';
 
+/** Waits until the page has been read: its script runs as soon as it is there, whether styles have loaded or not. */
+async function parsed(): Promise<void> {
+  if (document.readyState !== 'loading') return;
+  await new Promise((done) => document.addEventListener('DOMContentLoaded', done, { once: true }));
+}
+
 async function start(): Promise<void> {
+  await parsed();
   const page = pageOf(location.pathname);
   // First of all, because a join mostly waits for answers, and the player's code can load meanwhile.
   const early =

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { EARLY_OBJECTS_MAX, joinObjects, partRules, startVariant, variants } from '../src/player/join-plan';
+import {
+  EARLY_OBJECTS_MAX,
+  inTurns,
+  joinObjects,
+  partRules,
+  startVariant,
+  variants,
+} from '../src/player/join-plan';
 
 const BASE = 'https://node/live/demo/index.m3u8';
 const MEDIA = 'https://node/live/demo/720p/index.m3u8';
@@ -125,5 +132,13 @@ describe('joinObjects', () => {
   it('is_nothing_without_parts_or_a_decodable_one', () => {
     expect(names(playlist(3, 1).replaceAll(',INDEPENDENT=YES', ''))).toEqual([]);
     expect(names('#EXTM3U')).toEqual([]);
+  });
+});
+
+describe('inTurns', () => {
+  it('asks_for_the_beginnings_of_both_renditions_first', () => {
+    expect(inTurns(['v0', 'v1', 'v2'], ['a0', 'a1'])).toEqual(['v0', 'a0', 'v1', 'a1', 'v2']);
+    expect(inTurns(['v0'], [])).toEqual(['v0']);
+    expect(inTurns([], ['a0', 'a1'])).toEqual(['a0', 'a1']);
   });
 });

@@ -6,7 +6,10 @@ import {
   LiveTarget,
   RESERVE_SECONDS_MAX,
   RETURN_SECONDS,
+  START_MS,
+  START_SECONDS_MAX,
   STEP_SECONDS,
+  startReserve,
 } from '../src/player/live-target';
 
 describe('LiveTarget', () => {
@@ -41,6 +44,20 @@ describe('LiveTarget', () => {
     expect(target.seconds(0)).toBe(3);
     for (let part = 0; part < 400; part += 1) target.onPart(0.02);
     expect(target.seconds(0)).toBe(1.5);
+  });
+
+  it('begins_further_away_after_a_slow_start_and_comes_back_within_a_minute', () => {
+    expect([0.2, 0.5, 1.25, 60].map(startReserve)).toEqual([0, 0, 0.75, START_SECONDS_MAX]);
+    const target = new LiveTarget();
+    target.setFloor(1.5);
+    target.begin(1, 5_000);
+    expect(target.seconds(5_000)).toBe(2.5);
+    expect(target.seconds(5_000 + START_MS / 2)).toBe(2);
+    expect(target.seconds(5_000 + 2 * START_MS)).toBe(1.5);
+    // A stall meanwhile counts by itself, and not on top.
+    target.begin(1, 5_000);
+    target.onStall(5_000);
+    expect(target.seconds(5_000)).toBe(2.5);
   });
 
   it('comes_back_slowly_and_not_below_what_the_playlist_asks_for', () => {

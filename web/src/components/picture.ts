@@ -3,15 +3,20 @@
 import { h } from '../dom';
 import { picture as t } from '../text/en';
 
+/** The poster is loaded only when the picture is not there by then, because it would make the picture wait. Milliseconds. */
+const POSTER_MS = 1_500;
+
 export function picture(stream: string, poster: string): HTMLVideoElement {
   const video = h('video', {
     slot: 'media',
     playsinline: true,
     muted: true,
-    poster,
     'aria-label': t.liveVideoOfStream(stream),
   });
   video.muted = true;
+  setTimeout(() => {
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) video.poster = poster;
+  }, POSTER_MS);
   return video;
 }
 

@@ -23,10 +23,18 @@ import { watch as t } from '../text/en';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
-/** The page asks the node about the stream after the first picture, or at the latest after this time. Milliseconds. */
-const FIRST_POLL_MS = 1_000;
-/** The controls appear after the first picture, or at the latest after this time. Milliseconds. */
-const DRESS_MS = 1_000;
+/**
+ * The page asks the node about the stream after the first picture, at once when the playlists do not come, or at the latest after this time.
+ * Milliseconds.
+ */
+const FIRST_POLL_MS = 3_000;
+/**
+ * What is around the picture (controls, recording, chat, the check) comes this long after the first picture, or at once when there will be none
+ * or the viewer reaches for it. On a busy machine, it would make the first pictures wait. Milliseconds.
+ */
+const DRESS_AFTER_PICTURE_MS = 1_500;
+/** It comes at the latest after this time, milliseconds. */
+const DRESS_MS = 5_000;
 /** Interval at which the page redraws its numbers, milliseconds. */
 const DRAW_MS = 500;
 
@@ -65,6 +73,7 @@ class Watch {
   #refusal: string | null = null;
   #stage: Stage | null = null;
   #isDressed = false;
+  #hasPicture = false;
   #recording: Recording | null = null;
 
   constructor(stream: string, early: EarlyJoin | null) {
@@ -82,6 +91,10 @@ class Watch {
     this.#react();
     setTimeout(() => void this.#dress(), DRESS_MS);
     setTimeout(() => this.#poll(), FIRST_POLL_MS);
+    early?.asked.catch(() => this.#poll());
+    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
+      addEventListener(event, () => void this.#dress(), { once: true, passive: true });
+    }
     setInterval(() => this.#draw(), DRAW_MS);
   }
 
@@ -98,7 +111,18 @@ class Watch {
       retry: () => this.#load(),
     });
     this.#place.replaceWith(this.#stage.element);
+    if (this.#player.phase !== 'halted') this.#verifier.start();
+    this.#furnish();
     this.#draw();
+  }
+
+  /** Follows what the node says of recording and chat. */
+  #furnish(): void {
+    const detail = this.#detail;
+    if (!detail || !this.#isDressed) return;
+    this.#record(detail);
+    if (detail.hasChat)
+      void import('../chat/beside').then((chat) => chat.attachChat(this.#side, this.#stream, this.#token));
   }
 
   element(): HTMLElement {
@@ -146,9 +170,7 @@ class Watch {
       this.#newSealAtMs = performance.now();
     }
     this.#detail = detail;
-    this.#record(detail);
-    if (detail.hasChat)
-      void import('../chat/beside').then((chat) => chat.attachChat(this.#side, this.#stream, this.#token));
+    this.#furnish();
     this.#api = detail.state;
     this.#apiFailures = 0;
     this.#react();
@@ -199,11 +221,14 @@ class Watch {
   }
 
   #react(): void {
-    if (this.#player.phase === 'playing' || this.#player.phase === 'paused') {
-      void this.#dress();
+    const hasPicture = this.#player.phase === 'playing' || this.#player.phase === 'paused';
+    if (hasPicture && !this.#hasPicture) {
+      this.#hasPicture = true;
       this.#poll();
-      this.#verifier.start();
+      setTimeout(() => void this.#dress(), DRESS_AFTER_PICTURE_MS);
     }
+    // The controls say what there is instead of a picture.
+    if (!hasPicture && viewState(this.#inputs()) !== 'connecting') void this.#dress();
     if (shouldStop({ api: this.#api, player: this.#player.phase })) this.#player.stop();
     const epoch = this.#detail?.epoch ?? null;
     if (this.#player.stats().endOfStream) this.#endedEpoch ??= epoch ?? 0;

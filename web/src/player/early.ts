@@ -8,7 +8,8 @@
  */
 
 import { edgeDistance } from './hls-config';
-import { JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
+import { inTurns, JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
+import { startReserve } from './live-target';
 
 /** Longest wait for the early answers; after it, hls.js requests the objects itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
@@ -83,6 +84,10 @@ export class EarlyJoin {
   readonly #signal = AbortSignal.timeout(EARLY_MS_MAX);
   /** When the first request went out, by `performance.now()`. */
   readonly startedMs = performance.now();
+  /** How much further from the edge this join begins, because the page took long to come; seconds. */
+  readonly reserveSeconds = startReserve(this.startedMs / 1_000);
+  /** Ends when all that is fetched ahead has been asked for; fails when the stream's playlists do not come. */
+  readonly asked: Promise<void>;
   /** The bandwidth for which the rung was chosen. */
   readonly bitsPerSecond: number;
   /** The multivariant playlist's URL. */
@@ -97,7 +102,8 @@ export class EarlyJoin {
     this.url = new URL(url, location.href).href;
     this.#carried = carried;
     this.bitsPerSecond = bitsPerSecond;
-    void this.#run().catch(() => undefined);
+    this.asked = this.#run();
+    this.asked.catch(() => undefined);
   }
 
   /** Hands out the early answer for a URL, once; null when that URL was not fetched early. */
@@ -129,17 +135,22 @@ export class EarlyJoin {
     const chosen = startVariant(variants(text, this.url), this.bitsPerSecond);
     if (!chosen) return;
     this.variant = chosen.url;
-    const playlists = chosen.audio === null ? [chosen.url] : [chosen.url, chosen.audio];
-    await Promise.all(
-      playlists.map(async (url) => {
-        const playlist = await this.#text(url);
-        const rules = partRules(playlist);
-        if (rules === null) return;
-        const behind = Math.max(edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) - JOIN_SECONDS, 0);
-        if (url === chosen.url) this.beginSeconds = behind;
-        for (const object of joinObjects(playlist, url, behind)) void this.#ask(object);
-      }),
-    );
+    const [video, audio] = await Promise.all([
+      this.#objects(chosen.url),
+      chosen.audio === null ? null : this.#objects(chosen.audio),
+    ]);
+    this.beginSeconds = video.behindSeconds;
+    for (const object of inTurns(video.urls, audio?.urls ?? [])) void this.#ask(object);
+  }
+
+  /** What to load of a rendition, and how far before its end that begins. */
+  async #objects(url: string): Promise<{ urls: string[]; behindSeconds: number | null }> {
+    const playlist = await this.#text(url);
+    const rules = partRules(playlist);
+    if (rules === null) return { urls: [], behindSeconds: null };
+    const distance = edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) + this.reserveSeconds;
+    const behindSeconds = Math.max(distance - JOIN_SECONDS, 0);
+    return { urls: joinObjects(playlist, url, behindSeconds), behindSeconds };
   }
 
   async #text(url: string): Promise<string> {

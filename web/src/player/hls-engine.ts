@@ -75,6 +75,7 @@ export class HlsEngine implements Engine {
     this.#video = video;
     this.#verifier = verifier;
     this.#early = early;
+    if (early) this.#target.begin(early.reserveSeconds, performance.now());
     this.#events = events;
     // hls.js must not seek a paused picture to the live edge. After the pause it may, when the position is too far behind.
     for (const event of ['pause', 'play']) video.addEventListener(event, () => this.#keepInWindow());

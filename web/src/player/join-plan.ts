@@ -125,3 +125,14 @@ export function joinObjects(text: string, base: string, behindSeconds: number): 
   const urls = (end < 0 ? from : from.slice(0, end)).map(({ url }) => url);
   return [init, ...urls].slice(0, EARLY_OBJECTS_MAX);
 }
+
+/**
+ * The objects of two renditions in turns, both from their beginnings: a server answers in this order, and a picture waits for the first pieces of
+ * both, because a player needs both init segments before it shows any.
+ */
+export function inTurns(video: string[], audio: string[]): string[] {
+  const longest = Math.max(video.length, audio.length);
+  return Array.from({ length: longest }, (_, index) => [video[index], audio[index]])
+    .flat()
+    .filter((url) => url !== undefined);
+}

@@ -1,6 +1,6 @@
 /**
- * Decides how far behind the live edge the player stays: at least `edgeDistance`, and more where parts take long to transfer or after a
- * stall. The distance shrinks slowly when playback stays calm. Pure.
+ * Decides how far behind the live edge the player stays: at least `edgeDistance`, and more where parts take long to transfer, after a slow
+ * start or a stall. The distance shrinks slowly when playback stays calm. Pure.
  */
 
 /** Reserve added after each stall, and its maximum, seconds. */
@@ -21,11 +21,31 @@ const LINK_SECONDS_MAX = 1.5;
 const LONGER_WEIGHT = 0.2;
 const SHORTER_WEIGHT = 0.05;
 
+/** A page that is there within this time adds nothing to the distance; each second more adds one, up to `START_SECONDS_MAX`. Seconds. */
+const START_SECONDS_FREE = 0.5;
+export const START_SECONDS_MAX = 1.5;
+/** What a slow start added is gone after this time. Milliseconds. */
+export const START_MS = 60_000;
+
+/**
+ * Reserve of a join, in seconds, when the page needed `seconds` until it could ask for media. A machine or link that was slow with the page
+ * will be as slow with parts, and the first picture has no reserve yet.
+ */
+export function startReserve(seconds: number): number {
+  return Math.min(Math.max(0, seconds - START_SECONDS_FREE), START_SECONDS_MAX);
+}
+
 export class LiveTarget {
   #floor: number | null = null;
   #reserve = 0;
   #quietSinceMs = 0;
   #transferSeconds = 0;
+  #start = { seconds: 0, atMs: 0 };
+
+  /** Begins with a reserve (`startReserve`). */
+  begin(reserveSeconds: number, nowMs: number): void {
+    this.#start = { seconds: reserveSeconds, atMs: nowMs };
+  }
 
   /** Sets the least distance to aim for (`edgeDistance`), seconds. */
   setFloor(seconds: number): void {
@@ -43,6 +63,11 @@ export class LiveTarget {
     this.#transferSeconds += longer * (longer > 0 ? LONGER_WEIGHT : SHORTER_WEIGHT);
   }
 
+  #startSeconds(nowMs: number): number {
+    const { seconds, atMs } = this.#start;
+    return seconds * Math.max(0, 1 - (nowMs - atMs) / START_MS);
+  }
+
   #linkSeconds(): number {
     const counted = this.#transferSeconds - TRANSFER_SECONDS_FREE;
     return Math.min(Math.max(0, counted * SLOWER_FACTOR), LINK_SECONDS_MAX);
@@ -57,7 +82,8 @@ export class LiveTarget {
         this.#quietSinceMs += steps * CALM_MS;
       }
     }
-    return this.#floor === null ? null : this.#floor + Math.max(this.#reserve, this.#linkSeconds());
+    if (this.#floor === null) return null;
+    return this.#floor + Math.max(this.#reserve, this.#linkSeconds(), this.#startSeconds(nowMs));
   }
 }
 
