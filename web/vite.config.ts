@@ -1,7 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants } from 'node:zlib';
 import { defineConfig, type Plugin } from 'vite';
 
+const DIST = fileURLToPath(new URL('./dist/', import.meta.url));
 const policy = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8').trim();
 
 /** Paths, the page that answers them, and its content security policy, as in broadcast/src/viewers. */
@@ -39,6 +41,27 @@ function pages(): Plugin {
   };
   return { name: 'pages', configureServer: route(false), configurePreviewServer: route(true) };
 }
+
+/** Texts that gain by it get a file beside them that is compressed as much as can be, once: nodes serve it to whoever takes Brotli. */
+const brotli: Plugin = {
+  name: 'brotli',
+  apply: 'build',
+  closeBundle() {
+    const all = readdirSync(DIST, { recursive: true, encoding: 'utf8' });
+    // The second build finds what the first has done: what is in `assets` has a hash of its contents in its name.
+    const isDone = (name: string): boolean => name.startsWith('assets/') && all.includes(`${name}.br`);
+    for (const name of all) {
+      if (!/\.(?:html|js|css|svg|wasm|json|txt)$/.test(name) || isDone(name)) continue;
+      const bytes = readFileSync(DIST + name);
+      const params = {
+        [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+        [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+      };
+      const packed = brotliCompressSync(bytes, { params });
+      if (packed.length < bytes.length) writeFileSync(`${DIST}${name}.br`, packed);
+    }
+  },
+};
 
 /** The page is empty until its script has run, so nothing is painted before: neither a flash of another theme nor a shift of what is shown. */
 const blockingEntry: Plugin = {
@@ -88,7 +111,7 @@ const hlsSources = fileURLToPath(new URL('./node_modules/hls.js/src/exports-name
 const page = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 export default defineConfig(({ mode }) => ({
-  plugins: [pages(), blockingEntry],
+  plugins: [pages(), blockingEntry, brotli],
   define: hlsFeatures,
   resolve: { alias: [{ find: /^hls\.js$/, replacement: hlsSources }] },
   build: {
@@ -101,6 +124,8 @@ export default defineConfig(({ mode }) => ({
     // Two builds, so that what viewers load has no part that it shares with the studio, and is as few files as before.
     emptyOutDir: mode !== 'studio',
     rolldownOptions: {
+      // Every page of a build needs both: one file in place of two.
+      output: { codeSplitting: { groups: [{ name: 'dom', test: /src\/(?:dom|text\/en)\.ts$/ }] } },
       input: mode === 'studio' ? [page('./studio.html'), page('./sign-in.html')] : page('./index.html'),
     },
   },

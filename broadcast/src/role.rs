@@ -400,7 +400,7 @@ impl Handles {
 fn obey_log(access: &viewers::AccessControl, log: &Log, context: &Context) {
     let cluster = &context.cluster;
     let (facts, foreign, sessions) = log.look(|view| {
-        (Facts::from_log(&view, cluster), viewers::ForeignKeys::of(&view), SessionRules::of(&view, cluster))
+        (Facts::from_log(&view, cluster), issuers::ForeignKeys::of(&view), SessionRules::of(&view, cluster))
     });
     let rules = Rules::from_facts(Facts { signers: foreign.signers(), ..facts });
     // First the keys: a token of a signer that the rules have is not refused in between.

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::{Rules, Verified};
+use access::{Facts, Rules, Verified};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use bus::Message;
 use catalogue::Message as Row;
+use issuers::ForeignKeys;
 use media::{StreamId, UnixMillis};
 use messages::{CHAT_HISTORY_MAX, ChatChanges, ChatMessage, ChatRole, Topic};
 use metadata::EntrySequence;
@@ -36,7 +37,13 @@ pub(crate) struct ChatState {
     /// The last change of each chat that is on the bus. Held while one is said, so that they are said in their order.
     announced: tokio::sync::Mutex<HashMap<StreamId, i64>>,
     /// Who may what, as of an entry of the log.
-    rules: Mutex<Option<(EntrySequence, Arc<Rules>)>>,
+    rights: Mutex<Option<(EntrySequence, Arc<Rights>)>>,
+}
+
+/// Who may what, as the log says, and whose tokens besides control's own count.
+pub(crate) struct Rights {
+    pub(crate) rules: Rules,
+    pub(crate) foreign: ForeignKeys,
 }
 
 /// Who writes.
@@ -64,6 +71,13 @@ impl Writer {
         let name = format!("credential {credential}");
         Self { also: name.clone(), name, role: ChatRole::Moderator }
     }
+
+    /// Somebody who is signed in: one writer in all tenants, and at each sign-in.
+    pub(crate) fn person(key: &str, role: ChatRole) -> Self {
+        let digest = catalogue::sha256(key.as_bytes()).to_string();
+        let name = format!("person {}", digest.get(..24).unwrap_or_default());
+        Self { also: name.clone(), name, role }
+    }
 }
 
 impl ControlState {
@@ -79,17 +93,21 @@ impl ControlState {
     }
 
     /// Who may what, as the log says now.
-    pub(crate) fn access_rules(&self) -> Arc<Rules> {
+    pub(crate) fn chat_rights(&self) -> Arc<Rights> {
         let at = self.writer.place().sequence;
-        let mut kept = self.chat.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, rules)) = kept.as_ref()
+        let mut kept = self.chat.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, rights)) = kept.as_ref()
             && *of == at
         {
-            return Arc::clone(rules);
+            return Arc::clone(rights);
         }
-        let rules = Arc::new(self.writer.log().look(|view| Rules::of(&view, &self.node.cluster)));
-        *kept = Some((at, Arc::clone(&rules)));
-        rules
+        let rights = Arc::new(self.writer.log().look(|view| {
+            let (facts, foreign) = (Facts::from_log(&view, &self.node.cluster), ForeignKeys::of(&view));
+            let rules = Rules::from_facts(Facts { signers: foreign.signers(), ..facts });
+            Rights { rules, foreign }
+        }));
+        *kept = Some((at, Arc::clone(&rights)));
+        rights
     }
 
     /// Tells the nodes what has changed in a chat. A bus that is away delays it: nodes see from the next change that they lack one.

@@ -58,3 +58,35 @@ async fn set_up_link_leads_to_a_broadcast_that_viewers_play() {
     assert_eq!(last["actions"], json!(["api-keys.create", "streams.update", "streams.create"]), "{last:#}");
     up.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_in_people_write_and_moderate_from_both_pages() {
+    let _turn = turn().await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
+    let up = Up::start_in(SEALCAST, directory, &[]).await;
+    let mut journey = Command::new("node");
+    journey.args(["tests/chat-journey.mjs", &text(&up.ready, "set_up"), "demo"]);
+    if let Some(folder) = std::env::var_os("SEALCAST_SCREENSHOTS") {
+        journey.arg(folder);
+    }
+    let journey = journey
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../web"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(3 * PATIENCE, journey).await.expect("the browser ends").unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{said}\n{complained}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    println!("until the guest saw it, in milliseconds: {}", last["waits"]);
+    assert_eq!((&last["findings"], &last["complaints"]), (&json!([]), &json!([])), "{last:#}");
+    assert_eq!(last["codings"], json!(["br"]), "{last:#}");
+    // A guest has no buttons, and Escape does nothing to the message.
+    assert_eq!((&last["guestMay"], &last["kept"], &last["isBack"]), (&json!(0), &json!(1), &json!(true)), "{last:#}");
+    assert_eq!(last["label"], "Moderate the message of Troll: spam one");
+    let ours = last["ours"].as_str().unwrap();
+    assert!(ours.starts_with("ada") && ours.contains("Moderator"), "{ours}");
+    up.stop().await;
+}

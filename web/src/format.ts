@@ -1,6 +1,7 @@
 /** Formats values as text for people. Pure. */
 
 import type { Rendition } from './api/types';
+import { format as t } from './text/en';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -11,7 +12,7 @@ const DAY = 24 * HOUR;
 export function duration(ms: number): string {
   const span = Math.max(0, ms);
   if (span < MINUTE) return `${Math.floor(span / SECOND)} s`;
-  if (span < HOUR) return `${Math.floor(span / MINUTE)} min`;
+  if (span < HOUR) return t.valueMin(Math.floor(span / MINUTE));
   const [big, small, bigName, smallName] = span < DAY ? [HOUR, MINUTE, 'h', 'min'] : [DAY, HOUR, 'd', 'h'];
   const rest = Math.floor((span % big) / small);
   const whole = `${Math.floor(span / big)} ${bigName}`;
@@ -53,7 +54,7 @@ export function rungLabel(rung: {
   height: number | null;
   frameRate: number | null;
 }): string {
-  if (rung.height === null) return 'Audio';
+  if (rung.height === null) return t.audio;
   const side = rung.width === null ? rung.height : Math.min(rung.width, rung.height);
   const fast = rung.frameRate !== null && rung.frameRate > 31;
   return `${side}p${fast ? Math.round(rung.frameRate ?? 0) : ''}`;

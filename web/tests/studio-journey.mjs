@@ -38,39 +38,58 @@ const picture = async (name) => {
   await page.screenshot({ path: `${folder}/journey-${name}.png`, fullPage: true });
 };
 
+/** Up to the first broadcast, the keyboard does everything: goes on with the Tab key until something has the focus. */
+const reach = async (locator) => {
+  await locator.waitFor();
+  for (let n = 0; n < 80; n += 1) {
+    if (await locator.evaluate((own) => own === document.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error(`the Tab key does not reach ${locator}`);
+};
+const type = async (locator, text) => {
+  await reach(locator);
+  await page.keyboard.type(text);
+};
+const press = async (locator) => {
+  await reach(locator);
+  await page.keyboard.press('Enter');
+};
+
 await page.goto(link);
-await page.getByLabel('Name').fill(NAME);
-await page.getByLabel('Password').fill(PASSWORD);
+await type(page.getByLabel('Name'), NAME);
+await type(page.getByLabel('Password'), PASSWORD);
 await page.keyboard.press('Enter');
 await page.getByText('No stream yet').waitFor();
 say({ step: 'set up', path: new URL(page.url()).pathname });
 await picture('empty');
 
-await page.getByRole('link', { name: 'Make your first stream' }).click();
-await page.getByLabel('Title').fill('Town hall');
-await page.getByRole('button', { name: 'Create' }).click();
-await page.getByRole('button', { name: 'Copy key' }).click();
+await press(page.getByRole('link', { name: 'Make your first stream' }));
+await type(page.getByLabel('Title'), 'Town hall');
+await press(page.getByRole('button', { name: 'Create' }));
+await press(page.getByRole('button', { name: 'Copy key' }));
+await page.getByText('Copied').first().waitFor();
 const key = await page.evaluate(() => navigator.clipboard.readText());
 await picture('key');
 say({ step: 'stream made', key });
 
 await page.waitForFunction(() => document.querySelectorAll('.step-done').length === 4);
 const stepsDone = await page.locator('.step-done').count();
-await page.getByRole('link', { name: 'Open the stream' }).click();
+await press(page.getByRole('link', { name: 'Open the stream' }));
 await page.locator('.badge-live').waitFor();
 // The publisher's keyframes are four seconds apart: the studio says so, and what to set.
 await page.locator('.warning-warn').first().waitFor();
 const warning = (await page.locator('.warning-warn .warning-title').first().textContent())?.trim();
 await picture('live');
-await page.getByRole('link', { name: 'Health' }).click();
+await press(page.getByRole('link', { name: 'Health' }));
 await page.locator('.rows').waitFor();
 await picture('health');
-await page.getByRole('link', { name: 'Access' }).click();
+await press(page.getByRole('link', { name: 'Access' }));
 await page.getByText('Share').waitFor();
 await picture('access');
-await page.getByRole('link', { name: 'Settings' }).click();
-await page.getByLabel('Description').fill('Every first Monday.');
-await page.getByRole('button', { name: 'Save' }).click();
+await press(page.locator('.tabs').getByRole('link', { name: 'Settings' }));
+await type(page.getByLabel('Description'), 'Every first Monday.');
+await press(page.getByRole('button', { name: 'Save' }));
 await page.getByText('Saved').waitFor();
 say({ step: 'stream watched', stepsDone, warning });
 

@@ -35,6 +35,7 @@ function fill(origin: StudioOrigin): void {
       description: 'From St Mary, every Sunday.',
       live: { state: 'live', epoch: 3, started_at: at - 720_000 },
       input: liveInput([KEYFRAMES]),
+      chat: { on: true, slow_s: 10, writers: 'everybody' },
     }),
     stream('choir.rehearsal', { title: 'Rehearsal' }),
     stream('choir.odd', { title: LONG }),
@@ -103,7 +104,7 @@ function fill(origin: StudioOrigin): void {
   }));
 }
 
-/** Pages, what has to be there before one is looked at, and the button that opens its dialog. */
+/** Pages, what has to be there before one is looked at, and the button, or the keys, that open its dialog. */
 const PAGES: ReadonlyArray<readonly [name: string, path: string, ready: string, button?: string]> = [
   ['sign-in', '/sign-in', 'text=Sign in'],
   ['setup', '/setup#sci_0123456789abcdef', 'text=Welcome'],
@@ -113,6 +114,8 @@ const PAGES: ReadonlyArray<readonly [name: string, path: string, ready: string, 
   ['stream-idle', '/studio/streams/choir.rehearsal', '.steps'],
   ['stream-health', '/studio/streams/choir.concert/health', '.rows'],
   ['stream-access', '/studio/streams/choir.concert/access', '.panel'],
+  ['stream-chat', '/studio/streams/choir.concert/chat', '.chat-message'],
+  ['stream-chat-off', '/studio/streams/choir.rehearsal/chat', 'text=Messages stand here'],
   ['stream-settings', '/studio/streams/choir.concert/settings', 'text=Delete the stream'],
   ['keys', '/studio/settings/keys', '.table'],
   ['keys-new', '/studio/settings/keys', '.table', 'New key'],
@@ -122,6 +125,7 @@ const PAGES: ReadonlyArray<readonly [name: string, path: string, ready: string, 
   ['webhooks-new', '/studio/settings/webhooks', '.table', 'New webhook'],
   ['usage', '/studio/settings/usage', '.stats'],
   ['audit', '/studio/settings/audit', '.table'],
+  ['palette', '/studio/streams/choir.concert', '.live-grid', 'Control+k'],
   ['not-found', '/studio/nowhere', 'text=There is nothing'],
 ];
 
@@ -188,7 +192,10 @@ describe('the studio', { timeout: TEST_MS_MAX }, () => {
         }, theme);
         await page.goto('about:blank');
         await open(path, ready);
-        if (button) await page.getByRole('button', { name: button, exact: true }).click();
+        if (button === 'Control+k') {
+          await page.keyboard.press(button);
+          await page.locator('.palette-list [role=option]').first().waitFor();
+        } else if (button) await page.getByRole('button', { name: button, exact: true }).click();
         await page.evaluate(() => document.fonts.ready);
         if (SCREENSHOTS) {
           const file = `${SCREENSHOTS}/${name}-${size.width}-${theme}.png`;
@@ -310,6 +317,82 @@ describe('the studio', { timeout: TEST_MS_MAX }, () => {
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Usage' }).waitFor();
     expect(new URL(page.url()).pathname).toBe('/studio/settings/usage');
+  });
+
+  it('says_that_a_set_up_link_was_used_and_the_way_out', async () => {
+    const link = `${origin.url}/setup#sci_0123456789abcdef`;
+    const setUp = async (): Promise<void> => {
+      await page.getByLabel('Name').fill('ada');
+      await page.getByLabel('Password').fill('a long enough password');
+      await page.keyboard.press('Enter');
+    };
+    await page.goto(link);
+    await setUp();
+    await page.locator('.stream-row').first().waitFor();
+    // The same browser is told at once.
+    await page.goto('about:blank');
+    await page.goto(link);
+    await page.getByText('This link is used up').waitFor();
+    expect(await page.locator('form').count()).toBe(0);
+    expect(await findings()).toEqual([]);
+    // Another one when it sends the form, which then goes.
+    await page.evaluate(() => localStorage.clear());
+    await page.goto('about:blank');
+    await page.goto(link);
+    await setUp();
+    await page.getByText('This link is used up').waitFor();
+    expect(await page.locator('form').count()).toBe(0);
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('H1');
+    await page.getByRole('link', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  });
+
+  it('goes_to_streams_and_does_things_by_the_palette_with_the_keyboard_alone', async () => {
+    await open('/studio/settings/keys', '.table');
+    const where = (): string => new URL(page.url()).pathname;
+    await page.getByRole('link', { name: 'Members' }).focus();
+    // It closes, and the focus is where it was.
+    await page.keyboard.press('Control+k');
+    const field = page.locator('.palette-input');
+    await field.waitFor();
+    expect(await field.evaluate((own) => own === document.activeElement)).toBe(true);
+    await page.getByRole('option', { name: /Sunday concert/ }).waitFor();
+    await page.keyboard.press('Escape');
+    await field.waitFor({ state: 'detached' });
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Members');
+
+    await page.keyboard.press('Control+k');
+    await field.waitFor();
+    await page.keyboard.type('evening');
+    await page.getByText('Nothing has this name.').waitFor();
+    await field.fill('rehear');
+    await page.getByRole('option', { name: /Rehearsal/ }).waitFor();
+    expect(await findings()).toEqual([]);
+    await page.keyboard.press('Enter');
+    await page.locator('.steps').waitFor();
+    expect(where()).toBe('/studio/streams/choir.rehearsal');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.tagName)).toBe('H1');
+    // Of the stream that is shown, its pages come first among equals; arrows go around.
+    await page.keyboard.press('Control+k');
+    await field.waitFor();
+    await page.keyboard.type('he');
+    await page.getByRole('option', { name: /^Health/ }).waitFor();
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('ArrowDown');
+    const active = async (): Promise<string | null> =>
+      page.evaluate(() => {
+        const id = document.activeElement?.getAttribute('aria-activedescendant') ?? '';
+        return document.getElementById(id)?.textContent ?? null;
+      });
+    expect(await active()).toContain('Health');
+    await page.keyboard.press('Enter');
+    await expect.poll(where).toBe('/studio/streams/choir.rehearsal/health');
+    await page.keyboard.press('Control+k');
+    await field.waitFor();
+    await page.keyboard.type('light col');
+    await page.getByRole('option', { name: /Light colours/ }).waitFor();
+    await page.keyboard.press('Enter');
+    expect(await page.evaluate(() => document.documentElement.dataset.theme)).toBe('light');
   });
 
   it('opens_the_only_live_stream_by_itself_and_moves_the_focus_to_each_page', async () => {

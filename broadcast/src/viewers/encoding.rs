@@ -1,24 +1,35 @@
-//! Content negotiation: whether a client takes gzip (RFC 9110, section 12.5.3). Pure.
+//! Content negotiation: whether a client takes gzip or Brotli (RFC 9110, section 12.5.3). Pure.
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// Whether gzip is acceptable, and no less than no encoding at all. Without the header nothing is encoded.
-pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut identity, mut any) = (None, None, None);
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        for member in value.to_str().unwrap_or_default().split(',') {
-            let (name, weight) = weighted(member);
-            match name {
-                name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => gzip = Some(weight),
-                name if name.eq_ignore_ascii_case("identity") => identity = Some(weight),
-                "*" => any = Some(weight),
-                _ => {}
+/// What a client takes, and no less gladly than no encoding at all. Without the header nothing is encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Accepted {
+    pub(super) gzip: bool,
+    /// Brotli, and no less gladly than gzip.
+    pub(super) brotli: bool,
+}
+
+impl Accepted {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let (mut gzip, mut brotli, mut identity, mut any) = (None, None, None, None);
+        for value in headers.get_all(ACCEPT_ENCODING) {
+            for member in value.to_str().unwrap_or_default().split(',') {
+                let (name, weight) = weighted(member);
+                match name.to_ascii_lowercase().as_str() {
+                    "gzip" | "x-gzip" => gzip = Some(weight),
+                    "br" => brotli = Some(weight),
+                    "identity" => identity = Some(weight),
+                    "*" => any = Some(weight),
+                    _ => {}
+                }
             }
         }
+        let least = identity.unwrap_or(0).max(1);
+        let (gzip, brotli) = (gzip.or(any).unwrap_or(0), brotli.or(any).unwrap_or(0));
+        Self { gzip: gzip >= least, brotli: brotli >= least.max(gzip) }
     }
-    let gzip = gzip.or(any).unwrap_or(0);
-    gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
 /// A coding and its weight in thousandths; a weight that is not understood counts as 0.
@@ -48,11 +59,13 @@ mod tests {
 
     use super::*;
 
+    fn accepted(value: &'static str) -> Accepted {
+        Accepted::of(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+    }
+
     #[test]
     fn gzip_is_chosen_only_where_the_client_takes_it() {
-        let takes = |value: &'static str| {
-            accepts_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
-        };
+        let takes = |value: &'static str| accepted(value).gzip;
         for value in [
             "gzip",
             "GZIP",
@@ -80,6 +93,16 @@ mod tests {
         ] {
             assert!(!takes(value), "{value}");
         }
-        assert!(!accepts_gzip(&HeaderMap::new()));
+        assert_eq!(Accepted::of(&HeaderMap::new()), Accepted::default());
+    }
+
+    #[test]
+    fn brotli_is_chosen_where_the_client_takes_it_as_gladly_as_gzip() {
+        for value in ["br", "gzip, deflate, br", "BR;q=0.5", "*", "gzip;q=0.5, br;q=0.5", "gzip;q=0.5, *"] {
+            assert!(accepted(value).brotli, "{value}");
+        }
+        for value in ["", "gzip", "br;q=0", "*, br;q=0", "gzip, br;q=0.9", "br;q=0.2, identity", "brotli", "br;q=2"] {
+            assert!(!accepted(value).brotli, "{value}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use issuers::ForeignKeys;
 use media::StreamId;
 use node::Redacted;
 use node::clock::Clock;
@@ -27,7 +28,6 @@ use tokio::sync::watch;
 use super::allowance::Allowances;
 use super::asked::client_address;
 use super::caching;
-use super::foreign::ForeignKeys;
 use super::respond;
 
 /// Most tokens whose signature is remembered: more than a node has viewers. Each takes some 400 bytes.
@@ -151,7 +151,7 @@ impl AccessControl {
             return Ok(known);
         }
         let verified = Arc::new(match is_foreign {
-            true => self.foreign.load().verified(text, tenant, (rules, self.clock.wall()))?,
+            true => self.foreign.load().verified(text, tenant, (rules, self.clock.wall()))?.verified,
             false => Verified::read(text, |id| rules.key(id))?,
         });
         checked().put(digest, Arc::clone(&verified));

@@ -11,7 +11,6 @@ mod conditions;
 mod encoding;
 mod entrance;
 mod envelope;
-mod foreign;
 mod join;
 mod live;
 mod range;
@@ -28,7 +27,6 @@ mod web;
 
 pub use chat::{ChatBounds, ChatHub};
 pub use entrance::AccessControl;
-pub use foreign::ForeignKeys;
 pub use routes::Viewers;
 pub use site::Settings;
 pub use snapshots::{

@@ -19,7 +19,7 @@ use node::http::STOPPING;
 
 use super::caching::{CacheLifetime, Kind, PRIORITY, cache_control, priority};
 use super::conditions::{self, Verdict};
-use super::encoding::accepts_gzip;
+use super::encoding::Accepted;
 use super::range::{self, Wanted};
 use super::readers::Held;
 use super::{NoPlace, Object};
@@ -45,10 +45,15 @@ pub(super) fn text(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> 
 }
 
 fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Response {
-    let gzip = if accepts_gzip(request.headers()) { rendered.gzip() } else { None };
-    let (bytes, tag) = match gzip {
+    let accepted = Accepted::of(request.headers());
+    let brotli = if accepted.brotli { rendered.brotli().map(|bytes| (bytes, "br")) } else { None };
+    let compressed = match brotli {
+        None if accepted.gzip => rendered.gzip().map(|bytes| (bytes, "gzip")),
+        brotli => brotli,
+    };
+    let (bytes, tag) = match compressed {
         // Another representation has to have another strong tag (RFC 9110, 8.8.3.3).
-        Some(gzip) => (gzip, format!("{}-gzip", rendered.tag())),
+        Some((bytes, coding)) => (bytes, format!("{}-{coding}", rendered.tag())),
         None => (rendered.identity(), rendered.tag().to_owned()),
     };
     let mut headers = described(meta, &tag);
@@ -56,8 +61,8 @@ fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Respo
     if let Some(early) = precondition(request, &headers, &tag) {
         return early;
     }
-    if gzip.is_some() {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some((_, coding)) = compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     whole(headers, bytes.clone())
 }

@@ -14,6 +14,8 @@ static VIEWER_POLICY: &str = include_str!("../../../web/csp.txt");
 static STUDIO_POLICY: &str = include_str!("../../../web/csp-studio.txt");
 /// Files below it have a hash of their contents in their names.
 const HASHED: &str = "assets/";
+/// What follows the name of a file in that of its Brotli form, which the build of the app makes. No file is served under it.
+const BROTLI: &str = ".br";
 
 /// A page of the app: a file with an entry script of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +67,11 @@ pub(super) struct File {
 }
 
 static FILES: LazyLock<HashMap<String, File>> =
-    LazyLock::new(|| Built::iter().filter_map(|path| read(&path)).collect());
+    LazyLock::new(|| Built::iter().filter(|path| !path.ends_with(BROTLI)).filter_map(|path| read(&path)).collect());
 
 fn read(path: &str) -> Option<(String, File)> {
-    let rendered = Rendered::new(Built::get(path)?.data.into_owned());
+    let brotli = Built::get(&format!("{path}{BROTLI}")).map(|file| file.data.into_owned().into());
+    let rendered = Rendered::with_brotli(Built::get(path)?.data.into_owned(), brotli);
     let kind = mime_guess::from_path(path).first_or_octet_stream();
     let has_charset = kind.type_() == mime_guess::mime::TEXT || kind.subtype() == mime_guess::mime::JAVASCRIPT;
     let charset = if has_charset { "; charset=utf-8" } else { "" };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use acceptor::bind;
 use access::{Facts, Rules};
-use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Direct, ForeignKeys, Settings, Traffic, Viewers};
+use broadcast::viewers::{AccessControl, ChatBounds, ChatHub, Direct, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, serve_tls};
@@ -77,7 +77,7 @@ impl Site {
 
     /// From now on, tokens of these issuers and registered keys are taken, too.
     pub(crate) fn obey_foreign(&self, facts: Facts, known: Vec<issuers::Known>) {
-        let foreign = ForeignKeys::new(known);
+        let foreign = issuers::ForeignKeys::new(known);
         let signers = foreign.signers();
         self.access.take_foreign(foreign);
         self.obey(Facts { signers, ..facts });
@@ -165,6 +165,13 @@ impl Answer {
 
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn unbrotlied(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        std::io::Read::read_to_end(&mut brotli_decompressor::Decompressor::new(self.body.as_slice(), 4096), &mut out)
+            .unwrap();
+        out
     }
 
     pub(crate) fn unzipped(&self) -> Vec<u8> {

@@ -111,6 +111,24 @@ async fn everything_that_the_pages_name_is_there_for_ever() {
         if zipped.header("content-encoding") == "gzip" {
             assert_eq!(zipped.unzipped(), plain.body);
         }
+        // What is compressed when the app is built.
+        let packed = site.get(path, &[("accept-encoding", "gzip, deflate, br")]).await;
+        assert_eq!(packed.header("content-encoding"), "br", "{path}");
+        assert_eq!(packed.unbrotlied(), plain.body, "{path}");
+        assert!(packed.body.len() < zipped.body.len(), "{path}");
+        for answer in [&plain, &zipped, &packed] {
+            assert_eq!(answer.header("vary"), "accept-encoding", "{path}");
+        }
+        let tags: BTreeSet<_> = [&plain, &zipped, &packed].map(|answer| answer.header("etag")).into();
+        assert_eq!(tags.len(), 3, "{path}: {tags:?}");
+        let known = [("accept-encoding", "br"), ("if-none-match", packed.header("etag"))];
+        assert_eq!(site.get(path, &known).await.status, 304, "{path}");
+        assert_eq!(site.get(&format!("{path}.br"), &[]).await.status, 404, "{path}");
+    }
+    for page in ["/", "/studio", "/sign-in"] {
+        let packed = site.get(page, &[("accept-encoding", "br")]).await;
+        assert_eq!(packed.header("content-encoding"), "br", "{page}");
+        assert_eq!(packed.unbrotlied(), site.get(page, &[]).await.body, "{page}");
     }
     assert_eq!(site.get("/assets/", &[]).await.status, 404);
     assert_eq!(site.get("/assets/other.js", &[]).await.status, 404);

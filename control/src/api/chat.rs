@@ -1,10 +1,8 @@
 //! Chats: what viewers write (`POST /live/{stream}/chat`), and what moderators do about it (`/streams/{stream}/messages` and `…/bans`).
 
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use access::{Ask, ChatRules, ChatWriters, Class, Refusal, Verified};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,15 +17,15 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::body::{self, Settings};
-use super::caller::{self, Call};
+use super::caller::Call;
+use super::chat_writers::{self, Asked, Known};
 use super::limits::{CHAT_ADDRESS, CHAT_WRITER, Rate};
 use super::listing::{self, ListParameters, Order};
 use super::problem::{Invalid, Problem};
-use super::scopes::Scopes;
 use super::streams::find;
-use super::{Change, gate, respond};
+use super::{Change, gate, person, respond};
 use crate::ControlState;
-use crate::chat::{self, Writer, text};
+use crate::chat::{self, text};
 use crate::restored::ensure_not_restored;
 
 /// Longest body of a message in bytes: a text of 2,000 with each byte escaped.
@@ -40,7 +38,7 @@ const BAN_S_MAX: u64 = 24 * 3_600;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
-    /// The name that others see.
+    /// The name that others see, of whoever has none of its own.
     #[serde(default)]
     name: String,
     text: String,
@@ -79,14 +77,25 @@ async fn write(
     let host = parts.uri.authority().map(|authority| authority.as_str());
     let host = host.or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     ensure_own_page(&parts.headers, host)?;
-    let (rules, writer) = writer(shared, (stream, token), (peer.as_ref(), &parts.headers, address)).await?;
+    let asked = Asked {
+        stream,
+        token: token.as_deref(),
+        peer: peer.as_ref(),
+        uri: &parts.uri,
+        headers: &parts.headers,
+        address,
+    };
+    let Known { rules, writer, name, person } = chat_writers::known(shared, &asked).await?;
     let body = axum::body::to_bytes(Body::new(body), BODY_BYTES_MAX).await;
     let body = body.map_err(|_| Problem::new(Type::TooLarge, format!("a body may have {BODY_BYTES_MAX} bytes")))?;
     let said: Said = serde_json::from_slice(&body).map_err(|error| Problem::new(Type::Malformed, error.to_string()))?;
     let text = text::message(&said.text)
         .map_err(|why| Problem::invalid("#/text", why.code(), "a message has 1 to 500 characters"))?;
-    let author = text::name(&said.name)
-        .map_err(|why| Problem::invalid("#/name", why.code(), "a name has 1 to 32 characters"))?;
+    let author = match name {
+        Some(name) => name,
+        None => text::name(&said.name)
+            .map_err(|why| Problem::invalid("#/name", why.code(), "a name has 1 to 32 characters"))?,
+    };
     take(shared, CHAT_WRITER, &format!("{stream} {}", writer.name))?;
     ensure_not_restored(shared).await?;
     let now = shared.node.clock.wall();
@@ -99,63 +108,11 @@ async fn write(
     });
     shared.catalogue.say(Saying { message, also: writer.also, slow_ms, kept: chat::KEPT }).await?;
     shared.announce_chat(stream).await;
-    Ok(respond(StatusCode::CREATED, &answer))
-}
-
-/// Who writes, and by which rules. Whoever may not watch gets the answer of a stream that is not there, as everywhere.
-async fn writer(
-    shared: &Arc<ControlState>,
-    (stream, token): (&StreamId, Option<String>),
-    (peer, headers, address): (Option<&Peer>, &HeaderMap, IpAddr),
-) -> Result<(ChatRules, Writer), Problem> {
-    let rules = shared.access_rules();
-    if headers.contains_key("x-api-key") || headers.contains_key(header::AUTHORIZATION) {
-        let principal = caller::recognise(shared, peer, headers).await?;
-        let needed = Scopes::named("chat:write").unwrap_or(Scopes::NONE);
-        if !principal.scopes.contains(needed) {
-            return Err(Problem::new(Type::ScopeMissing, format!("this needs the scope {needed}")));
-        }
-        let tenant = caller::tenant_of(shared, &principal, (headers, true)).await?;
-        if tenant.is_suspended {
-            return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
-        }
-        let found = shared.catalogue.find_channel(&tenant.id, stream.as_str()).await?;
-        let rules = found.and_then(|_| rules.chat(stream)).ok_or_else(Problem::not_found)?;
-        return Ok((rules, Writer::moderator(&principal.credential)));
+    let mut response = respond(StatusCode::CREATED, &answer);
+    if let Some(person) = person {
+        person::renew(shared, &person, &mut response).await;
     }
-    let verified = token.map(|text| Verified::read(&text, |id| rules.key(id)));
-    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
-    // The cluster's own page names its own origin with a change, which no token lists.
-    let origin = origin.filter(|_| !is_same_origin(headers));
-    let ask = Ask {
-        class: Class::Stream,
-        stream: Some(stream),
-        token: verified.as_ref().map(|verified| verified.as_ref().map_err(|why| *why)),
-        origin,
-        at: shared.node.clock.wall(),
-    };
-    rules.decide(&ask).map_err(refused)?;
-    // A stream that is not in the log is nobody's.
-    let is_there = shared.writer.log().look(|view| view.stream(stream).is_some());
-    let chat = rules.chat(stream).filter(|_| is_there).ok_or_else(Problem::not_found)?;
-    match verified {
-        Some(Ok(verified)) if verified.claims.chat || chat.writers == ChatWriters::Everybody => {
-            Ok((chat, Writer::of_token(&verified)))
-        }
-        None if chat.writers == ChatWriters::Everybody => Ok((chat, shared.guest(stream, address))),
-        _ => Err(Problem::new(Type::ScopeMissing, "only holders of a viewer token with chat write here")),
-    }
-}
-
-fn refused(why: Refusal) -> Problem {
-    Type::named(why.problem()).map_or_else(Problem::not_found, |kind| match kind {
-        Type::NotFound => Problem::not_found(),
-        kind => Problem::new(kind, why.to_string()),
-    })
-}
-
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
+    Ok(response)
 }
 
 /// Refuses what a page of another site would have its visitors write: with their addresses, and unknown to them.

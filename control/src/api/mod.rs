@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod caller;
 mod chat;
+mod chat_writers;
 mod deliveries;
 mod events;
 mod first_operator;

@@ -14,7 +14,7 @@ use node::problem::Type;
 use super::problem::Problem;
 
 /// Header that a page repeats the session's secret in. Another site can make a browser send the cookie, and not this.
-const CSRF: &str = "x-sealcast-csrf";
+pub(super) const CSRF: &str = "x-sealcast-csrf";
 
 /// A request without a credential, on a route that gives one.
 #[derive(Debug)]

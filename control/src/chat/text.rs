@@ -5,6 +5,9 @@ use messages::{CHAT_NAME_BYTES_MAX, CHAT_NAME_CHARS_MAX, CHAT_TEXT_BYTES_MAX, CH
 /// Most marks over one letter; more of them grow over the lines around.
 const MARKS_MAX: usize = 3;
 
+/// Most bytes that are read of a name which somebody else bounds.
+const KNOWN_NAME_BYTES_MAX: usize = 512;
+
 /// Why a text is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -29,6 +32,18 @@ pub(crate) fn message(text: &str) -> Result<String, Refused> {
 /// The name of a writer.
 pub(crate) fn name(text: &str) -> Result<String, Refused> {
     bounded(text, CHAT_NAME_CHARS_MAX, CHAT_NAME_BYTES_MAX)
+}
+
+/// The name of somebody whose name is known, such as a member's: as much of it as a chat has room for. `None` when nothing of it is seen.
+pub(crate) fn known_name(text: &str) -> Option<String> {
+    let mut short = String::new();
+    for character in cleaned(text.get(..text.floor_char_boundary(KNOWN_NAME_BYTES_MAX)).unwrap_or_default()).chars() {
+        if short.chars().count() >= CHAT_NAME_CHARS_MAX || short.len() + character.len_utf8() > CHAT_NAME_BYTES_MAX {
+            break;
+        }
+        short.push(character);
+    }
+    name(&short).ok()
 }
 
 fn bounded(text: &str, chars_max: usize, bytes_max: usize) -> Result<String, Refused> {

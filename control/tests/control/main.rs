@@ -5,6 +5,7 @@ mod api;
 mod api_audit;
 mod api_walk;
 mod chat;
+mod chat_people;
 mod cluster;
 mod data_plane;
 mod grpc;

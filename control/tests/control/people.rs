@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::api::{Answer, Api, Ask};
 use crate::metadata::Follower;
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A browser: it keeps its cookie, and says where its pages come from.
 pub(crate) struct Browser<'a> {
     pub(crate) api: &'a Api,
     pub(crate) cookie: String,
-    csrf: String,
+    pub(crate) csrf: String,
 }
 
 impl<'a> Browser<'a> {
@@ -65,7 +65,7 @@ impl<'a> Browser<'a> {
         Ok(browser)
     }
 
-    async fn sign_in(api: &'a Api, name: &str, password: &str) -> Result<Self, Answer> {
+    pub(crate) async fn sign_in(api: &'a Api, name: &str, password: &str) -> Result<Self, Answer> {
         let mut browser = Self::new(api);
         let body = json!({ "name": name, "password": password });
         let answer = browser.send(Method::POST, "/api/v1/session", &[], Some(body)).await;
@@ -104,7 +104,7 @@ pub(crate) async fn operator(api: &Api) -> Browser<'_> {
 }
 
 /// A member of a tenant, invited by the operator's command.
-async fn member<'a>(api: &'a Api, tenant: &str, role: &str, name: &str) -> (Value, Browser<'a>) {
+pub(crate) async fn member<'a>(api: &'a Api, tenant: &str, role: &str, name: &str) -> (Value, Browser<'a>) {
     let body = json!({ "name": name, "role": role });
     let made = api.operate(tenant, Method::POST, "/api/v1/members", Some(body)).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);

@@ -32,6 +32,8 @@ struct Text {
     /// Without quotes.
     tag: String,
     gzip: OnceLock<Option<Bytes>>,
+    /// Made elsewhere, because it takes seconds.
+    brotli: Option<Bytes>,
     /// Where its bytes are counted.
     ledger: Ledger,
 }
@@ -44,9 +46,20 @@ impl Rendered {
 
     /// As [`Rendered::new`]; what it takes in memory is counted in `ledger`.
     pub fn counted_in(ledger: &Ledger, bytes: impl Into<Bytes>) -> Self {
-        let identity = ledger.hold(bytes.into());
+        Self::made_of(ledger, bytes.into(), None)
+    }
+
+    /// As [`Rendered::new`], with the same bytes compressed (RFC 7932), if somebody has done that and it is shorter.
+    pub fn with_brotli(bytes: impl Into<Bytes>, brotli: Option<Bytes>) -> Self {
+        let identity = bytes.into();
+        let brotli = brotli.filter(|brotli| brotli.len() < identity.len());
+        Self::made_of(&Ledger::default(), identity, brotli)
+    }
+
+    fn made_of(ledger: &Ledger, bytes: Bytes, brotli: Option<Bytes>) -> Self {
+        let identity = ledger.hold(bytes);
         let tag = entity_tag(Digest(Sha256::digest(&identity).into()));
-        Self(Arc::new(Text { identity, tag, gzip: OnceLock::new(), ledger: ledger.clone() }))
+        Self(Arc::new(Text { identity, tag, gzip: OnceLock::new(), brotli, ledger: ledger.clone() }))
     }
 
     /// The bytes as they were rendered.
@@ -57,6 +70,11 @@ impl Rendered {
     /// The bytes compressed (RFC 1952), the same for the same bytes; `None` when that would not be shorter.
     pub fn gzip(&self) -> Option<&Bytes> {
         self.0.gzip.get_or_init(|| gzip(&self.0.identity).map(|gzip| self.0.ledger.hold(gzip))).as_ref()
+    }
+
+    /// The bytes compressed (RFC 7932), where they came with that.
+    pub fn brotli(&self) -> Option<&Bytes> {
+        self.0.brotli.as_ref()
     }
 
     /// What stands between the quotes of the entity tag of the uncompressed form.

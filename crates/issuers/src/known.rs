@@ -11,7 +11,7 @@ use crate::decide::{self, KeyProblem, Verified};
 use crate::fingerprint::{Fingerprint, Signer};
 use crate::jwks::{Key, KeySet};
 use crate::refusal::Refusal;
-use crate::settings::{Rule, Settings, Use};
+use crate::settings::{Role, Rule, Settings, Use};
 use crate::token::Token;
 use crate::viewing::{self, Viewing};
 
@@ -128,10 +128,11 @@ impl Known {
     pub fn viewing(&self, text: &str, now: UnixMillis) -> Result<Viewing, Refusal> {
         let token = Token::parse(text)?;
         let key = self.signed(&token, now)?;
-        if self.kind == DocumentKind::Issuer {
-            decide::rights(&self.settings, &token.claims, Use::View, key)?;
-        }
-        viewing::read(&token.claims, &self.settings, self.signer(&key))
+        let role = match self.kind {
+            DocumentKind::Issuer => decide::rights(&self.settings, &token.claims, Use::View, key)?.role,
+            DocumentKind::Key => Role::Viewer,
+        };
+        viewing::read(&token.claims, &self.settings, (self.signer(&key), role))
     }
 
     fn signed(&self, token: &Token<'_>, now: UnixMillis) -> Result<Fingerprint, Refusal> {
@@ -181,7 +182,6 @@ mod tests {
 
     use super::*;
     use crate::decide::Streams;
-    use crate::settings::Role;
     use crate::settings::tests::settings;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);

@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::decide::{self, Streams};
 use crate::fingerprint::Signer;
 use crate::refusal::Refusal;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
 
 /// Longest life of a viewer token in seconds, as of one that control makes: revocations are forgotten after it.
 const LIFE_S_MAX: u64 = 86_400;
@@ -20,6 +20,10 @@ const ORIGINS_MAX: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewing {
     pub subject: Option<String>,
+    /// What people call it (`name`), if the token says so.
+    pub name: Option<String>,
+    /// What the issuer's rules make of it; of a registered key's token, a viewer.
+    pub role: Role,
     /// Its `jti`.
     pub id: Option<String>,
     pub begins_s: u64,
@@ -36,7 +40,7 @@ pub struct Viewing {
 }
 
 /// Reads the claims of a token whose signature is right.
-pub(crate) fn read(claims: &Claims, settings: &Settings, signer: Signer) -> Result<Viewing, Refusal> {
+pub(crate) fn read(claims: &Claims, settings: &Settings, (signer, role): (Signer, Role)) -> Result<Viewing, Refusal> {
     let begins = claims.not_before.or(claims.issued_at);
     let begins_s = seconds(begins.ok_or(Refusal::Claim { name: "iat", problem: "is missing, and so is nbf" })?);
     let exp_s = seconds(claims.expires_at);
@@ -61,6 +65,9 @@ pub(crate) fn read(claims: &Claims, settings: &Settings, signer: Signer) -> Resu
     }
     Ok(Viewing {
         subject: short(claims, "sub")?,
+        // It decides nothing, so one that is no text is none.
+        name: claims.get("name").and_then(Value::as_str).map(str::to_owned),
+        role,
         id: short(claims, "jti")?,
         begins_s,
         ends_s: exp_s.saturating_add(settings.leeway_s),

@@ -3,6 +3,8 @@
  * an answer is not as the document says. The generated client is made of them. Pure.
  */
 
+import { apiRead as t } from '../text/en';
+
 /** Longest text without a bound of its own, characters. */
 export const TEXT_LENGTH_MAX = 4_096;
 /** Most items of a list without a bound of its own: the most rows of a page. */
@@ -19,7 +21,7 @@ export class Malformed extends Error {
     readonly at: string,
     wanted: string,
   ) {
-    super(`the answer is malformed: ${at || 'it'} is no ${wanted}`);
+    super(t.theAnswerIsMalformedValueIs(at || 'it', wanted));
   }
 }
 

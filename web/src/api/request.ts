@@ -3,6 +3,7 @@
  * page (`x-sealcast-csrf`) stays in memory.
  */
 
+import { apiRequest as t } from '../text/en';
 import { list, Malformed, type Operation, object, text } from './read';
 
 /** Longest wait for an answer, milliseconds. */
@@ -148,7 +149,7 @@ export function refusalOf(status: number, requestId: string, body: string): ApiE
   // Who says 502, 503 or 504 without a problem of the API is a balancer or a proxy that reaches no control.
   const isAway = type === 'control-away' || (type === '' && status >= 502 && status <= 504);
   const detail =
-    problem.detail ?? (isAway ? 'Control does not answer.' : `The server answered with status ${status}.`);
+    problem.detail ?? (isAway ? t.controlDoesNotAnswer : t.theServerAnsweredWithStatusStatus(status));
   return new ApiError(isAway ? 'away' : 'refused', detail, status, type, id, problem.errors ?? []);
 }
 
@@ -156,11 +157,11 @@ export function refusalOf(status: number, requestId: string, body: string): ApiE
 function failure(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof Malformed || error instanceof SyntaxError)
-    return new ApiError('malformed', `The server’s answer cannot be read: ${error.message}.`, 0, '', '');
+    return new ApiError('malformed', t.cannotBeRead(error.message), 0, '', '');
   const said =
     error instanceof DOMException && error.name === 'TimeoutError'
-      ? `The server did not answer within ${REQUEST_TIMEOUT_MS / 1_000} seconds.`
-      : 'The server cannot be reached.';
+      ? t.theServerDidNotAnswerWithin(REQUEST_TIMEOUT_MS / 1_000)
+      : t.theServerCannotBeReached;
   return new ApiError('away', said, 0, '', '');
 }
 

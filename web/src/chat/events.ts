@@ -79,8 +79,8 @@ export function againMs(failures: number, random: number): number {
   return AGAIN_MS.min + random * most;
 }
 
-/** Stays connected while the page is visible, and goes on where it was. */
-export function readChat(url: string, listener: ChatListener): void {
+/** Stays connected while the page is visible, and goes on where it was; until the function that it returns is called. */
+export function readChat(url: string, listener: ChatListener): () => void {
   let source: EventSource | null = null;
   let last = '';
   let failures = 0;
@@ -116,9 +116,14 @@ export function readChat(url: string, listener: ChatListener): void {
       timer = setTimeout(open, againMs(failures, Math.random()));
     });
   };
-  document.addEventListener('visibilitychange', () => {
+  const onVisibility = (): void => {
     if (document.hidden) close();
     else if (source === null) open();
-  });
+  };
+  document.addEventListener('visibilitychange', onVisibility);
   open();
+  return () => {
+    document.removeEventListener('visibilitychange', onVisibility);
+    close();
+  };
 }

@@ -1,11 +1,15 @@
 /**
- * The chat beside the player. Loaded once the picture plays, where the stream has a chat. Everything from others is text, never markup.
+ * A chat: its messages, the form for one's own, and what moderators do. Stands beside the player and in the studio. Everything from others is
+ * text, never markup.
  */
 
 import '../styles/chat.css';
 import { h, setHidden, setText } from '../dom';
+import { chat as say } from '../text/en-later';
+import type { Account } from './account';
 import { type ChatState, MESSAGES_MAX, type Message, readChat } from './events';
-import { tabs } from './tabs';
+import type { Moderation } from './moderation';
+import { noteSignedIn } from './signed-in';
 
 /** The live region speaks this often at most, milliseconds. */
 const SPEAK_MS = 5_000;
@@ -14,9 +18,6 @@ const END_PX = 48;
 const NAME_KEY = 'sealcast-chat-name';
 const NAME_LENGTH_MAX = 32;
 const TEXT_LENGTH_MAX = 500;
-
-const PAUSED = 'Chat is paused: the server that takes messages is away. The video goes on.';
-const OFFLINE = 'Connecting to the chat…';
 
 function rememberedName(): string {
   try {
@@ -39,8 +40,7 @@ export function spoken(messages: Message[]): string {
   const shown = messages.filter((message) => message.text !== null);
   const last = shown.at(-1);
   if (!last) return '';
-  const line = `${last.author}: ${last.text}`;
-  return shown.length === 1 ? line : `${shown.length} new messages. ${line}`;
+  return say.spoken(shown.length, last.author, last.text ?? '');
 }
 
 function row(message: Message): HTMLElement {
@@ -49,8 +49,8 @@ function row(message: Message): HTMLElement {
     'li',
     { class: 'chat-message', 'data-role': message.role },
     h('bdi', { class: 'chat-author' }, message.author),
-    h('span', { class: 'chat-tag', title: 'Tells people of one name apart' }, `#${message.tag}`),
-    message.role === 'moderator' && h('span', { class: 'chat-role' }, 'Moderator'),
+    h('span', { class: 'chat-tag', title: say.tagTitle }, `#${message.tag}`),
+    message.role === 'moderator' && h('span', { class: 'chat-role' }, say.moderator),
     h(
       'time',
       { class: 'chat-time', datetime: Number.isNaN(at.getTime()) ? '' : at.toISOString() },
@@ -60,12 +60,12 @@ function row(message: Message): HTMLElement {
   );
 }
 
-class Chat {
+export class Chat {
   readonly #url: string;
   readonly #hasToken: boolean;
   readonly #rows = new Map<string, HTMLElement>();
-  readonly #list = h('ol', { class: 'chat-list', tabindex: '0', 'aria-label': 'Messages' });
-  readonly #empty = h('p', { class: 'chat-empty' }, 'No messages yet.');
+  readonly #list = h('ol', { class: 'chat-list', tabindex: '0', 'aria-label': say.messages });
+  readonly #empty = h('p', { class: 'chat-empty' }, say.none);
   readonly #newer = h('button', { type: 'button', class: 'chat-newer', hidden: true });
   readonly #speaker = h('div', { class: 'visually-hidden', role: 'status' });
   readonly #notice = h('p', { class: 'chat-notice', id: 'chat-notice', hidden: true });
@@ -84,9 +84,21 @@ class Chat {
     'aria-describedby': 'chat-notice',
     required: true,
   });
-  readonly #send = h('button', { type: 'submit', class: 'button button-primary chat-send' }, 'Send');
+  readonly #send = h('button', { type: 'submit', class: 'button button-primary chat-send' }, say.send);
   readonly #form: HTMLFormElement;
+  /** In place of the field for a name, of whoever has an account. */
+  readonly #as = h('p', { class: 'chat-as', hidden: true });
+  readonly #nameLabel = h(
+    'label',
+    { for: 'chat-name', class: 'chat-label chat-wide' },
+    say.yourName,
+    this.#name,
+  );
   readonly panel: HTMLElement;
+  readonly #shown = new Map<string, Message>();
+  readonly #stream: string;
+  #account: Account | null = null;
+  #moderation: Moderation | null = null;
   #state: ChatState = { paused: false, slowSeconds: 0, needsToken: false };
   #connected = false;
   #problem = '';
@@ -94,8 +106,11 @@ class Chat {
   #unseen = 0;
   #unspoken: Message[] = [];
   #speaks: ReturnType<typeof setTimeout> | undefined;
+  /** Ends the connection; for pages that go on without the panel. */
+  readonly close: () => void;
 
   constructor(stream: string, token: string) {
+    this.#stream = stream;
     const path = `${token}/live/${encodeURIComponent(stream)}`;
     this.#url = `${path}/chat`;
     this.#hasToken = token !== '';
@@ -103,8 +118,9 @@ class Chat {
     this.#form = h(
       'form',
       { class: 'chat-form' },
-      h('label', { for: 'chat-name', class: 'chat-label' }, 'Your name', this.#name),
-      h('label', { for: 'chat-text', class: 'chat-label' }, 'Message', this.#text),
+      this.#as,
+      this.#nameLabel,
+      h('label', { for: 'chat-text', class: 'chat-label' }, say.message, this.#text),
       this.#send,
     );
     this.#form.addEventListener('submit', (event) => {
@@ -118,18 +134,18 @@ class Chat {
     this.panel = h(
       'section',
       { class: 'panel chat' },
-      h('h2', { class: 'visually-hidden' }, 'Chat'),
+      h('h2', { class: 'visually-hidden' }, say.title),
       h('div', { class: 'chat-room' }, this.#list, this.#empty, this.#newer),
       this.#notice,
       this.#form,
       this.#speaker,
     );
     this.#draw();
-    readChat(`${path}/events`, {
+    this.close = readChat(`${path}/events`, {
       onState: (state) => {
         const was = this.#state;
         this.#state = state;
-        if (was.paused !== state.paused) this.#speak(state.paused ? PAUSED : 'Chat goes on.');
+        if (was.paused !== state.paused) this.#speak(state.paused ? say.paused : say.goesOn);
         this.#draw();
       },
       onMessages: (messages, reset) => this.#take(messages, reset),
@@ -140,31 +156,58 @@ class Chat {
     });
   }
 
+  /** From now on, messages go under the name of this account; without one, under the name that the field has. */
+  async enter(account: Account | null): Promise<void> {
+    this.#account = account;
+    setHidden(this.#as, account === null);
+    setHidden(this.#nameLabel, account !== null);
+    this.#name.required = account === null;
+    setText(this.#as, account ? say.writesAs(account.name) : '');
+    if (account?.moderates) await this.#moderate(account);
+    this.#draw();
+  }
+
+  async #moderate(account: Account): Promise<void> {
+    const { Moderation } = await import('./moderation');
+    if (this.#moderation) return;
+    const room = { stream: this.#stream, list: this.#list, rows: () => this.#rows.values() };
+    this.#moderation = new Moderation(room, account);
+    this.panel.prepend(this.#moderation.tools);
+    for (const [id, row] of this.#rows) {
+      const message = this.#shown.get(id);
+      if (message) this.#moderation.attend(row, message);
+    }
+  }
+
+  #forget(id: string): void {
+    const row = this.#rows.get(id);
+    if (!row) return;
+    this.#moderation?.leave(row);
+    row.remove();
+    this.#rows.delete(id);
+    this.#shown.delete(id);
+  }
+
   #take(messages: Message[], reset: boolean): void {
     const follow = this.#isAtEnd();
     const isFirst = this.#rows.size === 0;
-    if (reset) {
-      this.#rows.clear();
-      this.#list.replaceChildren();
-    }
+    if (reset) for (const id of [...this.#rows.keys()]) this.#forget(id);
     const fresh: Message[] = [];
     for (const message of messages) {
       const known = this.#rows.get(message.id);
       if (message.text === null) {
-        known?.remove();
-        this.#rows.delete(message.id);
+        this.#forget(message.id);
       } else if (!known) {
         const element = row(message);
         this.#rows.set(message.id, element);
+        this.#shown.set(message.id, message);
         this.#list.append(element);
+        this.#moderation?.attend(element, message);
         fresh.push(message);
       }
     }
-    for (const [id, element] of this.#rows) {
-      if (this.#rows.size <= MESSAGES_MAX) break;
-      element.remove();
-      this.#rows.delete(id);
-    }
+    for (const id of [...this.#rows.keys()].slice(0, Math.max(0, this.#rows.size - MESSAGES_MAX)))
+      this.#forget(id);
     setHidden(this.#empty, this.#rows.size > 0);
     if (follow || isFirst) this.#toEnd();
     else this.#unseen += reset ? 0 : fresh.length;
@@ -192,7 +235,7 @@ class Chat {
 
   #drawNewer(): void {
     setHidden(this.#newer, this.#unseen === 0);
-    setText(this.#newer, this.#unseen === 1 ? '1 new message' : `${this.#unseen} new messages`);
+    setText(this.#newer, say.newMessages(this.#unseen));
   }
 
   #speak(text: string): void {
@@ -211,25 +254,26 @@ class Chat {
   }
 
   #mayWrite(): boolean {
-    return !this.#state.needsToken || this.#hasToken;
+    return !this.#state.needsToken || this.#hasToken || this.#account?.isMember === true;
   }
 
   #draw(): void {
     const waitSeconds = Math.ceil((this.#waitUntilMs - performance.now()) / 1_000);
     const lines = [
-      !this.#connected && OFFLINE,
-      this.#connected && this.#state.paused && PAUSED,
-      !this.#mayWrite() && 'Only people with a link of their own write here.',
+      !this.#connected && say.connecting,
+      this.#connected && this.#state.paused && say.paused,
+      !this.#mayWrite() && say.notAllowed,
       this.#problem,
-      waitSeconds > 0 && `Your next message can go in ${waitSeconds} s.`,
+      waitSeconds > 0 && say.wait(waitSeconds),
       this.#state.slowSeconds > 0 &&
         waitSeconds <= 0 &&
         this.#mayWrite() &&
-        `Slow mode: one message every ${this.#state.slowSeconds} s.`,
+        say.slow(this.#state.slowSeconds),
     ].filter((line) => typeof line === 'string' && line !== '');
     setText(this.#notice, lines.join(' '));
     setHidden(this.#notice, lines.length === 0);
     setHidden(this.#form, !this.#mayWrite());
+    this.#moderation?.showPace(this.#state.slowSeconds);
     // Not `disabled`, which would take the focus away.
     this.#send.setAttribute('aria-disabled', String(!this.#isReady()));
     if (waitSeconds > 0) setTimeout(() => this.#draw(), 1_000);
@@ -240,26 +284,32 @@ class Chat {
   }
 
   async #say(): Promise<void> {
-    const [name, text] = [this.#name.value.trim(), this.#text.value.trim()];
+    const account = this.#account;
+    const [name, text] = [account?.name ?? this.#name.value.trim(), this.#text.value.trim()];
     if (!this.#isReady() || name === '' || text === '') return;
-    rememberName(name);
+    if (!account) rememberName(name);
     this.#problem = '';
     this.#waitUntilMs = performance.now() + 1_000;
     this.#draw();
     try {
       const answer = await fetch(this.#url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: {
+          'content-type': 'application/json',
+          ...(account ? { 'x-sealcast-csrf': account.csrf } : {}),
+        },
         body: JSON.stringify({ name, text }),
-        credentials: 'same-origin',
+        // A cookie would count, and a guest says that it has none.
+        credentials: account ? 'same-origin' : 'omit',
       });
       if (answer.ok) {
         if (this.#text.value.trim() === text) this.#text.value = '';
-        this.#waitUntilMs = performance.now() + this.#state.slowSeconds * 1_000;
+        const pause = account?.moderates ? 0 : this.#state.slowSeconds;
+        this.#waitUntilMs = performance.now() + pause * 1_000;
         this.#toEnd();
       } else await this.#refused(answer);
     } catch {
-      this.#problem = 'The message was not sent: the server cannot be reached. Try again.';
+      this.#problem = say.notSent;
     }
     this.#draw();
   }
@@ -271,27 +321,21 @@ class Chat {
       return;
     }
     if (answer.status === 503) {
-      this.#problem = `The message was not sent. ${PAUSED}`;
+      this.#problem = `${say.notSentPaused} ${say.paused}`;
+      return;
+    }
+    if (answer.status === 401) {
+      noteSignedIn(false);
+      await this.enter(null);
+      this.#problem = say.signedOut;
       return;
     }
     const problem: unknown = await answer.json().catch(() => null);
-    const detail = (problem as { detail?: unknown } | null)?.detail;
-    this.#problem =
-      typeof detail === 'string' ? detail.slice(0, TEXT_LENGTH_MAX) : 'The message was not taken.';
+    const { type, detail } = (problem ?? {}) as { type?: unknown; detail?: unknown };
+    if (typeof type === 'string' && type.endsWith('/banned')) {
+      this.#problem = say.youAreBanned;
+      return;
+    }
+    this.#problem = typeof detail === 'string' ? detail.slice(0, TEXT_LENGTH_MAX) : say.notTaken;
   }
-}
-
-/** Adds the chat of a stream, once; not in a frame, which has the player alone. `token` stands before the paths of a viewer who has one. */
-export function attachChat(side: HTMLElement, stream: string, token: string): void {
-  if (side.querySelector('.chat') || document.documentElement.classList.contains('embedded')) return;
-  // What was there goes behind a tab and keeps its place there, so that nothing on screen moves.
-  const proof = h('div', { class: 'side-proof' }, ...Array.from(side.children));
-  const { panel } = new Chat(stream, token);
-  const { list, choose } = tabs('Beside the picture', [
-    { id: 'chat', label: 'Chat', panel },
-    { id: 'proof', label: 'Proof', panel: proof },
-  ]);
-  side.append(list, panel, proof);
-  // The badge leads to what it stands for.
-  document.querySelector('.badge')?.addEventListener('click', () => choose('proof'), { capture: true });
 }

@@ -1,5 +1,6 @@
 /** Two panels in one place, as tabs (ARIA Authoring Practices, "Tabs with manual activation"). */
 
+import '../styles/tabs.css';
 import { h, setHidden } from '../dom';
 
 export interface Tab {

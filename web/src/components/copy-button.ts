@@ -1,6 +1,7 @@
 /** A button that copies a text and says so, also to a screen reader. */
 
 import { h } from '../dom';
+import { copyButton as t } from '../text/en';
 import { icon } from './icons';
 
 /** How long "Copied" is shown, milliseconds. */
@@ -12,7 +13,12 @@ export function copyButton(label: string, text: () => string, caption?: string):
   const shown = caption ? h('span', {}, caption) : null;
   const button = h(
     'button',
-    { type: 'button', class: caption ? 'button' : 'icon-button', 'aria-label': label, title: label },
+    {
+      type: 'button',
+      class: caption ? 'button' : 'icon-button',
+      'aria-label': caption ? null : label,
+      title: label,
+    },
     icon(caption ? 'link' : 'copy'),
     shown,
     status,
@@ -20,8 +26,8 @@ export function copyButton(label: string, text: () => string, caption?: string):
   let timer: ReturnType<typeof setTimeout> | undefined;
   button.addEventListener('click', async () => {
     const done = await copy(text());
-    status.textContent = done ? 'Copied' : 'Copying failed';
-    if (shown) shown.textContent = done ? 'Copied' : 'Copying failed';
+    status.textContent = done ? t.copied : t.copyingFailed;
+    if (shown) shown.textContent = done ? t.copied : t.copyingFailed;
     button.classList.toggle('done', done);
     clearTimeout(timer);
     timer = setTimeout(() => {

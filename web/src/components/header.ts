@@ -2,6 +2,7 @@
 
 import { h } from '../dom';
 import faviconUrl from '../icons/favicon.svg';
+import { header as t } from '../text/en';
 import { currentTheme, toggleTheme } from '../theme';
 import { icon } from './icons';
 
@@ -9,7 +10,7 @@ function themeButton(): HTMLButtonElement {
   const button = h('button', { type: 'button', class: 'icon-button' });
   const draw = (): void => {
     const dark = currentTheme() === 'dark';
-    const label = dark ? 'Switch to light colours' : 'Switch to dark colours';
+    const label = dark ? t.switchToLightColours : t.switchToDarkColours;
     button.setAttribute('aria-label', label);
     button.title = label;
     button.replaceChildren(icon(dark ? 'sun' : 'moon'));
@@ -28,14 +29,14 @@ export function header(): HTMLElement {
     { class: 'header' },
     h(
       'a',
-      { href: '/', class: 'brand', 'aria-label': 'Sealcast, live streams' },
+      { href: '/', class: 'brand', 'aria-label': t.sealcastLiveStreams },
       h('img', { src: faviconUrl, alt: '', width: 30, height: 30 }),
       h('span', {}, 'Sealcast'),
     ),
     h(
       'nav',
       { class: 'header-side', 'aria-label': 'Sealcast' },
-      h('a', { href: '/studio' }, 'Studio'),
+      h('a', { href: '/studio' }, t.studio),
       themeButton(),
     ),
   );
@@ -43,5 +44,5 @@ export function header(): HTMLElement {
 
 /** A link that lets a keyboard user skip the header. */
 export function skipLink(): HTMLElement {
-  return h('a', { href: '#main', class: 'skip' }, 'Skip to content');
+  return h('a', { href: '#main', class: 'skip' }, t.skipToContent);
 }

@@ -2,6 +2,7 @@
 
 import { h } from '../dom';
 import type { ViewState } from '../player/view-state';
+import { overlay as t } from '../text/en';
 import { type IconName, icon } from './icons';
 
 interface Message {
@@ -12,39 +13,39 @@ interface Message {
 }
 
 const MESSAGES: Record<Exclude<ViewState, 'playing'>, Message> = {
-  connecting: { title: 'Connecting…', text: '', icon: 'spinner' },
+  connecting: { title: t.connecting, text: '', icon: 'spinner' },
   buffering: { title: '', text: '', icon: 'spinner' },
   reconnecting: {
-    title: 'The streamer is reconnecting…',
-    text: 'The picture comes back by itself. You keep your place.',
+    title: t.theStreamerIsReconnecting,
+    text: t.thePictureComesBackByItself,
     icon: 'spinner',
   },
   ended: {
-    title: 'The stream has ended',
-    text: 'Should it start again, it plays here by itself.',
+    title: t.theStreamHasEnded,
+    text: t.shouldItStartAgainItPlays,
     icon: 'flag',
     action: 'home',
   },
   offline: {
-    title: 'This stream is not live',
-    text: 'There is no stream of this name right now. If it starts, it plays here by itself.',
+    title: t.thisStreamIsNotLive,
+    text: t.thereIsNoStreamOfThis,
     icon: 'offline',
     action: 'home',
   },
   error: {
-    title: 'The stream cannot be played',
-    text: 'The connection failed several times in a row.',
+    title: t.theStreamCannotBePlayed,
+    text: t.theConnectionFailedSeveralTimesIn,
     icon: 'offline',
     action: 'retry',
   },
   refused: {
-    title: 'This link does not open the stream',
-    text: 'Get a new link where this one came from.',
+    title: t.thisLinkDoesNotOpenThe,
+    text: t.getANewLinkWhereThis,
     icon: 'offline',
   },
   forged: {
-    title: 'Stopped: this is not the stream that was sealed',
-    text: 'What the server sent does not match the streamer’s signatures.',
+    title: t.stoppedThisIsNotTheStream,
+    text: t.whatTheServerSentDoesNot,
     icon: 'shieldAlert',
   },
 };
@@ -77,17 +78,17 @@ export function overlay(onRetry: () => void): Overlay {
         'button',
         { type: 'button', class: 'button button-primary' },
         icon('retry'),
-        'Try again',
+        t.tryAgain,
       );
       retry.addEventListener('click', onRetry);
       element.replaceChildren(
         message.icon === 'spinner' ? h('span', { class: 'spinner' }) : icon(message.icon, 'overlay-icon'),
         ...(message.title
           ? [h('strong', {}, message.title)]
-          : [h('span', { class: 'visually-hidden' }, 'Buffering')]),
+          : [h('span', { class: 'visually-hidden' }, t.buffering)]),
         ...(message.text ? [h('p', {}, detail ?? message.text)] : []),
         ...(message.action === 'retry' ? [retry] : []),
-        ...(message.action === 'home' ? [h('a', { href: '/', class: 'button' }, 'See what is live')] : []),
+        ...(message.action === 'home' ? [h('a', { href: '/', class: 'button' }, t.seeWhatIsLive)] : []),
       );
     },
   };

@@ -1,6 +1,7 @@
 /** The video without controls. It plays before the controls load, which are much code and not needed for the first frame. */
 
 import { h } from '../dom';
+import { picture as t } from '../text/en';
 
 /** The poster is loaded only when the picture is not there by then, because it would make the picture wait. Milliseconds. */
 const POSTER_MS = 1_500;
@@ -10,7 +11,7 @@ export function picture(stream: string, poster: string): HTMLVideoElement {
     slot: 'media',
     playsinline: true,
     muted: true,
-    'aria-label': `Live video of ${stream}`,
+    'aria-label': t.liveVideoOfStream(stream),
   });
   video.muted = true;
   setTimeout(() => {

@@ -3,6 +3,7 @@
 import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel } from '../format';
 import type { EngineStats } from '../player/engine';
+import { qualityMenu as t } from '../text/en';
 import { icon } from './icons';
 
 const AUTO = -1;
@@ -21,7 +22,7 @@ export function menuOrder(stats: Pick<EngineStats, 'levels'>): number[] {
 }
 
 export function qualityMenu(choose: (index: number) => void, onToggle: (open: boolean) => void): QualityMenu {
-  const label = h('span', { class: 'quality-label' }, 'Auto');
+  const label = h('span', { class: 'quality-label' }, t.auto);
   const button = h(
     'button',
     {
@@ -29,12 +30,12 @@ export function qualityMenu(choose: (index: number) => void, onToggle: (open: bo
       class: 'control',
       'aria-haspopup': 'menu',
       'aria-expanded': 'false',
-      'aria-label': 'Quality',
+      'aria-label': t.quality,
     },
     icon('sliders'),
     label,
   );
-  const menu = h('div', { class: 'menu', role: 'menu', 'aria-label': 'Quality', hidden: true });
+  const menu = h('div', { class: 'menu', role: 'menu', 'aria-label': t.quality, hidden: true });
   const element = h('div', { class: 'quality', hidden: true }, button, menu);
   let drawn = '';
 
@@ -106,14 +107,14 @@ export function qualityMenu(choose: (index: number) => void, onToggle: (open: bo
       const current = stats.levels[stats.level];
       const name = current ? rungLabel(current) : '';
       setHidden(element, stats.levels.length === 0);
-      setText(label, stats.auto ? (name ? `Auto · ${name}` : 'Auto') : name || '…');
+      setText(label, stats.auto ? (name ? `Auto · ${name}` : t.auto) : name || '…');
       button.setAttribute('aria-label', `Quality, ${label.textContent}`);
       const next = JSON.stringify([stats.levels, stats.auto, stats.auto ? AUTO : stats.level, name]);
       if (next === drawn) return;
       drawn = next;
       const hadFocus = items().indexOf(document.activeElement as HTMLElement);
       menu.replaceChildren(
-        item(AUTO, 'Auto', stats.auto ? name : '', stats.auto),
+        item(AUTO, t.auto, stats.auto ? name : '', stats.auto),
         ...menuOrder(stats).flatMap((index) => {
           const level = stats.levels[index];
           return level

@@ -3,6 +3,7 @@
 import { h, setHidden, setText } from '../dom';
 import { clockTime, timeSpan } from '../format';
 import type { Span } from '../player/engine';
+import { seekBar as t } from '../text/en';
 
 /** Steps of the arrow keys, and of Page Up and Page Down, seconds. */
 const STEP_SECONDS = 10;
@@ -70,7 +71,7 @@ export function seekBar(actions: SeekBarActions): SeekBar {
   const pointed = preview();
   const element = h(
     'div',
-    { class: 'seek', role: 'slider', tabindex: '0', 'aria-label': 'Go back in the stream', hidden: true },
+    { class: 'seek', role: 'slider', tabindex: '0', 'aria-label': t.goBackInTheStream, hidden: true },
     h('div', { class: 'seek-track' }, h('div', { class: 'seek-played' })),
     h('div', { class: 'seek-thumb' }),
     pointed.element,
@@ -136,7 +137,7 @@ export function seekBar(actions: SeekBarActions): SeekBar {
         'aria-valuemin': '0',
         'aria-valuemax': String(Math.round((next.endMs - next.startMs) / 1_000)),
         'aria-valuenow': String(Math.round((positionMs - next.startMs) / 1_000)),
-        'aria-valuetext': `${clockTime(positionMs)}, ${timeSpan(behind)} behind the live edge`,
+        'aria-valuetext': t.clocktimeTimespanBehindTheLiveEdge(clockTime(positionMs), timeSpan(behind)),
       };
       for (const [name, value] of Object.entries(values)) {
         if (element.getAttribute(name) !== value) element.setAttribute(name, value);

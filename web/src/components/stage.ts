@@ -1,5 +1,6 @@
 /** What surrounds the picture: controls, live button, latency, seek bar, overlays. */
 
+import { stage as t } from '../text/en';
 import '../player/chrome';
 import { h, setHidden, setText } from '../dom';
 import { behindLive } from '../format';
@@ -30,7 +31,7 @@ function liveButton(onClick: () => void): {
   const text = h('span', { class: 'latency' });
   const element = h(
     'button',
-    { type: 'button', class: 'control live', title: 'Jump to the live edge (L)' },
+    { type: 'button', class: 'control live', title: t.jumpToTheLiveEdgeL },
     h('span', { class: 'dot' }),
     h('span', { class: 'live-word' }, 'LIVE'),
     text,
@@ -41,8 +42,8 @@ function liveButton(onClick: () => void): {
     update(atEdge, latency) {
       element.classList.toggle('at-edge', atEdge);
       setText(text, behindLive(latency));
-      const behind = latency === null ? '' : `, ${latency.toFixed(0)} seconds behind the live edge`;
-      const label = `${atEdge ? 'Live' : 'Jump to the live edge'}${behind}`;
+      const behind = latency === null ? '' : t.valueSecondsBehindTheLiveEdge(latency.toFixed(0));
+      const label = `${atEdge ? t.live : t.jumpToTheLiveEdge}${behind}`;
       if (element.getAttribute('aria-label') !== label) element.setAttribute('aria-label', label);
     },
   };
@@ -86,7 +87,7 @@ export function stage(video: HTMLVideoElement, actions: StageActions): Stage {
     'button',
     { type: 'button', class: 'unmute', slot: 'top-chrome', noautohide: true, hidden: true },
     icon('muted'),
-    'Tap for sound',
+    t.tapForSound,
   );
   unmute.addEventListener('click', () => {
     video.muted = false;

@@ -3,9 +3,10 @@
 import type { StreamSummary } from '../api/types';
 import { h } from '../dom';
 import { duration, rungLabel, topRung } from '../format';
+import { streamCard as t } from '../text/en';
 import { sealArt } from './seal-art';
 
-const STATE_LABEL = { live: 'Live', reconnecting: 'Reconnecting', ended: 'Ended' } as const;
+const STATE_LABEL = { live: t.live, reconnecting: t.reconnecting, ended: t.ended } as const;
 
 export function stateTag(state: StreamSummary['state']): HTMLElement {
   return h('span', { class: `tag tag-${state}` }, h('span', { class: 'dot' }), STATE_LABEL[state]);
@@ -22,9 +23,9 @@ export function cardLine(stream: StreamSummary, nowMs: number): string {
   const start = stream.startedAt === null ? null : duration(nowMs - stream.startedAt);
   const when =
     stream.state === 'ended'
-      ? start && `Started ${start} ago`
+      ? start && t.startedStartAgo(start)
       : start &&
-        `${stream.state === 'live' ? 'Live' : 'Started'} ${stream.state === 'live' ? 'for ' : ''}${start}${stream.state === 'live' ? '' : ' ago'}`;
+        `${stream.state === 'live' ? t.live : t.started} ${stream.state === 'live' ? 'for ' : ''}${start}${stream.state === 'live' ? '' : ' ago'}`;
   return [when, stream.state === 'ended' ? '' : ladder].filter(Boolean).join(' · ');
 }
 

@@ -4,6 +4,7 @@ import type { Checks, Origin, Phase } from '../../verify/src';
 import type { Verified } from '../api/types';
 import { h, setHidden, setText } from '../dom';
 import { clockTime, integer, short } from '../format';
+import { verifiedPanel as t } from '../text/en';
 import { copyButton } from './copy-button';
 import { type IconName, icon } from './icons';
 
@@ -28,19 +29,17 @@ export function verifiedState(
 }
 
 const BADGE: Record<VerifiedState, string> = {
-  checking: 'Checking…',
-  verified: 'Verified',
-  stale: 'No new seal',
-  none: 'Not verified',
+  checking: t.checking,
+  verified: t.verified,
+  stale: t.noNewSeal,
+  none: t.notVerified,
 };
 
 const LEAD: Record<VerifiedState, (verified: Verified | null) => string> = {
-  checking: () => 'Asking the broadcast node what it has checked…',
-  verified: (verified) =>
-    `Broadcast node ${verified?.node ?? ''} checked the signature and the SHA-256 digest of everything it serves here, before serving it.`,
-  stale: (verified) =>
-    `This page has heard of no new seal from broadcast node ${verified?.node ?? ''} for a while. What it served before was checked.`,
-  none: () => 'The broadcast node has made no statement about this stream.',
+  checking: () => t.askingTheBroadcastNodeWhatIt,
+  verified: (verified) => t.nodeCheckedEverything(verified?.node ?? ''),
+  stale: (verified) => t.thisPageHasHeardOfNo(verified?.node ?? ''),
+  none: () => t.theBroadcastNodeHasMadeNo,
 };
 
 export function refusedTotal(verified: Verified): number {
@@ -59,9 +58,9 @@ export function refusedReasons(verified: Verified): string {
 /** The badge by the browser's own checks; null where those say nothing yet, so that the node's statement stands. */
 const OWN_BADGE: Record<Phase, string | null> = {
   starting: null,
-  checked: 'Checked here',
-  behind: 'Not checked',
-  wrong: 'Not genuine',
+  checked: t.checkedHere,
+  behind: t.notChecked,
+  wrong: t.notGenuine,
   impossible: null,
 };
 
@@ -72,17 +71,17 @@ const WORD_OLD_MS = 10 * 60_000;
 export function ownLead({ phase, detail, seals, objects, loaded, unchecked }: Checks): string {
   switch (phase) {
     case 'starting':
-      return detail ?? 'This browser begins to check what it plays…';
+      return detail ?? t.thisBrowserBeginsToCheckWhat;
     case 'checked': {
-      const rest = unchecked > 0 ? `; ${integer(unchecked)} came before its checks` : '';
-      return `Checked by this browser: ${integer(seals)} seals, ${integer(objects)} of ${integer(loaded)} objects${rest}.`;
+      const rest = unchecked > 0 ? t.cameBeforeItsChecks(integer(unchecked)) : '';
+      return t.checkedByThisBrowser(integer(seals), integer(objects), integer(loaded), rest);
     }
     case 'behind':
-      return `Not checked at the moment. ${detail ?? ''}`;
+      return t.notCheckedAtTheMoment(detail ?? '');
     case 'wrong':
-      return detail ?? 'What came is not what was sealed.';
+      return detail ?? t.whatCameIsNotWhatWas;
     case 'impossible':
-      return `Not checked by this browser. ${detail ?? ''}`;
+      return t.notCheckedByThisBrowser(detail ?? '');
   }
 }
 
@@ -119,7 +118,7 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
   });
   const own = h('p', { class: 'panel-own', role: 'status' });
   const ownList = h('dl', { class: 'facts', hidden: true });
-  const trust = h('button', { type: 'button', class: 'button', hidden: true }, 'Trust the new root key');
+  const trust = h('button', { type: 'button', class: 'button', hidden: true }, t.trustTheNewRootKey);
   trust.addEventListener('click', trustNewRoot);
   const lead = h('p', { class: 'panel-lead' });
   const rows = new Map<string, HTMLElement>();
@@ -128,25 +127,25 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
   const place = (within: HTMLElement, name: string, copies: (() => string) | null): void => {
     const value = h('span', { class: copies ? 'mono' : '' });
     rows.set(name, value);
-    const copy = copies && copyButton(`Copy ${name.toLowerCase()}`, copies);
+    const copy = copies && copyButton(t.copyThe(name.toLowerCase()), copies);
     within.append(h('div', {}, h('dt', {}, name), h('dd', {}, value, ...(copy ? [copy] : []))));
   };
   const row = (name: string, copies?: (verified: Verified) => string): void => {
     place(list, name, copies ? () => (shown ? copies(shown) : '') : null);
   };
-  place(ownList, 'Sealed with', () => checked?.key ?? '');
-  place(ownList, 'Root key', () => checked?.root ?? '');
-  place(ownList, 'It is', null);
-  place(ownList, 'Control said so', null);
-  row('Checked by');
-  row('Algorithm');
-  row('Signing key', (verified) => verified.key);
-  row('Newest seal', (verified) => verified.digest);
-  row('Place in the log');
-  row('Sealed at');
-  row('Admitted');
-  row('Seals admitted');
-  row('Refused');
+  place(ownList, t.sealedWith, () => checked?.key ?? '');
+  place(ownList, t.rootKey, () => checked?.root ?? '');
+  place(ownList, t.itIs, null);
+  place(ownList, t.controlSaidSo, null);
+  row(t.checkedBy);
+  row(t.algorithm);
+  row(t.signingKey, (verified) => verified.key);
+  row(t.newestSeal, (verified) => verified.digest);
+  row(t.placeInTheLog);
+  row(t.sealedAt);
+  row(t.admitted);
+  row(t.sealsAdmitted);
+  row(t.refused);
 
   const heading = h('h2', { id: 'verification-title' });
   let shield: IconName | null = null;
@@ -154,7 +153,7 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
     if (shield === name) return;
     shield = name;
     badge.replaceChildren(icon(name), badgeText);
-    heading.replaceChildren(icon(name), 'Verification');
+    heading.replaceChildren(icon(name), t.verification);
   };
   drawShields('shieldCheck');
 
@@ -182,15 +181,10 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
     own,
     ownList,
     trust,
-    h('h3', {}, 'What the node says'),
+    h('h3', {}, t.whatTheNodeSays),
     lead,
     list,
-    h(
-      'p',
-      { class: 'panel-note' },
-      'The server that shows you this page also sent the code that checks it. To depend on no server, use a page from elsewhere, or ' +
-        'compare the root key with the one that the operator publishes.',
-    ),
+    h('p', { class: 'panel-note' }, t.theServerThatShowsYouThis),
   );
 
   return {
@@ -202,13 +196,13 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
       own.dataset.phase = checks.phase;
       setHidden(ownList, checks.root === null);
       setHidden(trust, !(checks.isOtherRoot && origin === 'remembered'));
-      set('Sealed with', checks.key ? short(checks.key) : '–', checks.key ?? '');
-      set('Root key', checks.root ? short(checks.root) : '–', checks.root ?? '');
-      set('It is', rootWords(origin));
+      set(t.sealedWith, checks.key ? short(checks.key) : '–', checks.key ?? '');
+      set(t.rootKey, checks.root ? short(checks.root) : '–', checks.root ?? '');
+      set(t.itIs, rootWords(origin));
       const isOld = checks.saidAt !== null && Math.abs(Date.now() - checks.saidAt) > WORD_OLD_MS;
       const said = checks.saidAt === null ? '–' : clockTime(checks.saidAt);
-      set('Control said so', isOld ? `${said}: long ago, by this device’s clock` : said);
-      rows.get('Control said so')?.classList.toggle('warn', isOld);
+      set(t.controlSaidSo, isOld ? t.saidLongAgoByThisDevice(said) : said);
+      rows.get(t.controlSaidSo)?.classList.toggle('warn', isOld);
       drawOwnBadge(checks.phase);
     },
     update(verified, state) {
@@ -226,16 +220,16 @@ export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
         verified.admittedAt !== null && verified.issuedAt !== null
           ? verified.admittedAt - verified.issuedAt
           : null;
-      set('Checked by', `node ${verified.node}`);
-      set('Algorithm', verified.algorithm, 'FIPS 204, a post-quantum signature');
-      set('Signing key', short(verified.key), verified.key);
-      set('Newest seal', short(verified.digest), verified.digest);
-      set('Place in the log', `epoch ${integer(verified.epoch)} · seal ${integer(verified.sequence)}`);
-      set('Sealed at', clockTime(verified.issuedAt));
-      set('Admitted', delay !== null && delay >= 0 ? `${integer(delay)} ms after sealing` : '–');
-      set('Seals admitted', integer(verified.sealsAdmitted));
-      set('Refused', refused === 0 ? 'none' : `${integer(refused)} (${refusedReasons(verified)})`);
-      rows.get('Refused')?.classList.toggle('warn', refused > 0);
+      set(t.checkedBy, t.node(verified.node));
+      set(t.algorithm, verified.algorithm, t.fips204APostQuantumSignature);
+      set(t.signingKey, short(verified.key), verified.key);
+      set(t.newestSeal, short(verified.digest), verified.digest);
+      set(t.placeInTheLog, t.epochAndSeal(integer(verified.epoch), integer(verified.sequence)));
+      set(t.sealedAt, clockTime(verified.issuedAt));
+      set(t.admitted, delay !== null && delay >= 0 ? t.afterSealing(integer(delay)) : '–');
+      set(t.sealsAdmitted, integer(verified.sealsAdmitted));
+      set(t.refused, refused === 0 ? t.noneRefused : `${integer(refused)} (${refusedReasons(verified)})`);
+      rows.get(t.refused)?.classList.toggle('warn', refused > 0);
     },
   };
 }

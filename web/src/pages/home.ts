@@ -8,6 +8,7 @@ import { icon } from '../components/icons';
 import { POSTER_MS, refreshPosters, streamCard } from '../components/stream-card';
 import { h, setHidden, setText } from '../dom';
 import { publishHome } from '../probe';
+import { home as t } from '../text/en';
 
 const POLL_MS = 4_000;
 const POLL_HIDDEN_MS = 30_000;
@@ -38,7 +39,7 @@ function codeLine(label: string, text: string): HTMLElement {
       'dd',
       {},
       h('code', {}, text),
-      copyButton(`Copy ${label.toLowerCase()}`, () => text),
+      copyButton(t.copyThe(label.toLowerCase()), () => text),
     ),
   );
 }
@@ -50,30 +51,20 @@ function emptyState(): HTMLElement {
     'div',
     { class: 'empty' },
     h('div', { class: 'empty-icon' }, icon('signal')),
-    h('h2', {}, 'Nothing is live right now'),
-    h(
-      'p',
-      {},
-      'Streams appear here by themselves the moment they start. Streaming yourself? Point OBS, or any RTMP encoder, here:',
-    ),
+    h('h2', {}, t.nothingIsLiveRightNow),
+    h('p', {}, t.streamsAppearHereByThemselvesThe),
     h(
       'dl',
       { class: 'code-lines' },
-      codeLine('Server', server),
+      codeLine(t.server, server),
       h(
         'div',
         { class: 'code-line' },
-        h('dt', {}, 'Stream key'),
+        h('dt', {}, t.streamKey),
         h('dd', {}, 'the key of your stream; ', h('code', {}, 'sealcast up'), ' prints one when it starts'),
       ),
     ),
-    h(
-      'p',
-      { class: 'hint' },
-      'In OBS: Settings → Stream → Service “Custom…”. H.264 video and AAC audio, a keyframe every 2 seconds. The address is the usual one; where the operator chose another, ',
-      h('code', {}, 'sealcast up'),
-      ' printed it.',
-    ),
+    h('p', { class: 'hint' }, t.inObsSettingsStreamServiceCustom, h('code', {}, 'sealcast up'), t.printedIt),
   );
 }
 
@@ -81,9 +72,9 @@ export function homePage(): HTMLElement {
   const notice = h('p', { class: 'notice', role: 'status', hidden: true });
   const live = h('ul', { class: 'cards' });
   const liveCount = h('span', { class: 'count' });
-  const liveSection = h('section', { hidden: true }, h('h2', {}, 'Live now ', liveCount), live);
+  const liveSection = h('section', { hidden: true }, h('h2', {}, t.liveNow, liveCount), live);
   const ended = h('ul', { class: 'cards cards-small' });
-  const endedSection = h('section', { hidden: true }, h('h2', {}, 'Ended'), ended);
+  const endedSection = h('section', { hidden: true }, h('h2', {}, t.ended), ended);
   const empty = emptyState();
   empty.hidden = true;
   const loading = h('ul', { class: 'cards', 'aria-hidden': 'true' });
@@ -94,7 +85,7 @@ export function homePage(): HTMLElement {
   const draw = (streams: StreamSummary[]): void => {
     const groups = arrange(streams);
     const now = Date.now();
-    document.title = groups.live.length > 0 ? `${groups.live.length} live · Sealcast` : 'Sealcast';
+    document.title = groups.live.length > 0 ? t.lengthLiveSealcast(groups.live.length) : 'Sealcast';
     setHidden(notice, true);
     setHidden(loading, true);
     setHidden(empty, groups.live.length > 0);
@@ -118,7 +109,7 @@ export function homePage(): HTMLElement {
       draw(streams);
     },
     onFailure: () => {
-      setText(notice, 'The cluster does not answer. Trying again…');
+      setText(notice, t.theClusterDoesNotAnswerTrying);
       setHidden(notice, false);
       setHidden(loading, shown !== '');
     },
@@ -133,16 +124,7 @@ export function homePage(): HTMLElement {
   return h(
     'main',
     { id: 'main', class: 'home', tabindex: '-1' },
-    h(
-      'div',
-      { class: 'hero' },
-      h('h1', {}, 'Live, and sealed.'),
-      h(
-        'p',
-        {},
-        'Every moment you watch here was signed where it entered and checked before it was shown to you.',
-      ),
-    ),
+    h('div', { class: 'hero' }, h('h1', {}, t.liveAndSealed), h('p', {}, t.everyMomentYouWatchHereWas)),
     notice,
     loading,
     liveSection,

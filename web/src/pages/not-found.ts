@@ -1,18 +1,19 @@
 /** The page for any other path. */
 
 import { h } from '../dom';
+import { notFound as t } from '../text/en';
 
 export function notFoundPage(): HTMLElement {
-  document.title = 'Not found · Sealcast';
+  document.title = t.notFoundSealcast;
   return h(
     'main',
     { id: 'main', class: 'home', tabindex: '-1' },
     h(
       'div',
       { class: 'empty' },
-      h('h1', {}, 'There is nothing at this address'),
-      h('p', {}, 'The link may be old, or mistyped.'),
-      h('a', { href: '/', class: 'button button-primary' }, 'See what is live'),
+      h('h1', {}, t.thereIsNothingAtThisAddress),
+      h('p', {}, t.theLinkMayBeOldOr),
+      h('a', { href: '/', class: 'button button-primary' }, t.seeWhatIsLive),
     ),
   );
 }

@@ -19,6 +19,7 @@ import { Recording } from '../player/recording';
 import { type ApiState, shouldLoad, shouldStop, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
 import { livePlaylist, posterImage, tokenPath } from '../routes';
+import { watch as t } from '../text/en';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
@@ -41,8 +42,8 @@ const DRAW_MS = 500;
 export function subtitle(detail: StreamDetail, nowMs: number): string {
   const top = topRung(detail.renditions);
   const since = detail.startedAt === null ? null : duration(nowMs - detail.startedAt);
-  const when = since && (detail.state === 'ended' ? `Started ${since} ago` : `Live for ${since}`);
-  return [when, top && `up to ${rungLabel(top)}`, detail.ingest && `from ${detail.ingest}`]
+  const when = since && (detail.state === 'ended' ? t.startedSinceAgo(since) : t.liveForSince(since));
+  return [when, top && t.upToRunglabel(rungLabel(top)), detail.ingest && `from ${detail.ingest}`]
     .filter(Boolean)
     .join(' · ');
 }
@@ -58,7 +59,7 @@ class Watch {
   readonly #stats = statsPanel();
   readonly #tag = h('span', { class: 'tag-slot' });
   readonly #latency = h('span', { class: 'latency-chip', hidden: true });
-  readonly #side = h('aside', { class: 'side', 'aria-label': 'About this stream' });
+  readonly #side = h('aside', { class: 'side', 'aria-label': t.aboutThisStream });
   readonly #subtitle = h('p', { class: 'subtitle' });
   #detail: StreamDetail | null = null;
   #api: ApiState = 'unknown';
@@ -121,7 +122,7 @@ class Watch {
     if (!detail || !this.#isDressed) return;
     this.#record(detail);
     if (detail.hasChat)
-      void import('../chat/panel').then((chat) => chat.attachChat(this.#side, this.#stream, this.#token));
+      void import('../chat/beside').then((chat) => chat.attachChat(this.#side, this.#stream, this.#token));
   }
 
   element(): HTMLElement {
@@ -136,7 +137,7 @@ class Watch {
   #title(): HTMLElement {
     // The token is the viewer's own.
     const address = (): string => (this.#token ? (location.href.split('#')[0] ?? '') : location.href);
-    const share = copyButton('Copy the address of this page', address, 'Share');
+    const share = copyButton(t.copyTheAddressOfThisPage, address, t.share);
     return h(
       'div',
       { class: 'title' },
@@ -259,8 +260,8 @@ class Watch {
     );
     this.#verified.check(this.#verifier.checks, this.#verifier.rootOrigin);
     const state = known?.state ?? null;
-    document.title = `${state === 'live' ? '● ' : ''}${this.#stream} · Sealcast`;
-    setText(this.#subtitle, known ? subtitle(known, Date.now()) : this.#api === 'missing' ? 'Not live' : '');
+    document.title = t.valueStreamSealcast(state === 'live' ? '● ' : '', this.#stream);
+    setText(this.#subtitle, known ? subtitle(known, Date.now()) : this.#api === 'missing' ? t.notLive : '');
     if (this.#tag.dataset.state !== (state ?? '')) {
       this.#tag.dataset.state = state ?? '';
       this.#tag.replaceChildren(...(state ? [stateTag(state)] : []));
@@ -281,10 +282,9 @@ class Watch {
     setHidden(this.#latency, latencySeconds === null);
     setText(
       this.#latency,
-      glass === null ? `${seconds(latencySeconds)} behind live` : `Glass to glass ${seconds(glass)}`,
+      glass === null ? t.secondsBehindLive(seconds(latencySeconds)) : t.glassToGlassSeconds(seconds(glass)),
     );
-    const title =
-      glass === null ? 'Distance to the live edge' : 'From the clock in the picture to this screen';
+    const title = glass === null ? t.distanceToTheLiveEdge : t.fromTheClockInThePicture;
     if (this.#latency.title !== title) this.#latency.title = title;
   }
 

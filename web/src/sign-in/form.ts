@@ -2,6 +2,7 @@
 
 import { ApiError } from '../api/request';
 import { h, setHidden, setText } from '../dom';
+import { form as t } from '../text/en';
 
 export interface Field {
   element: HTMLElement;
@@ -75,7 +76,7 @@ export function formPage({
   refused,
   note,
 }: FormOptions): HTMLElement {
-  document.title = `${title} · Sealcast`;
+  document.title = t.titleSealcast(title);
   const problem = h('p', { class: 'notice notice-fault', role: 'alert', hidden: !refused }, refused ?? null);
   const button = h('button', { type: 'submit', class: 'btn btn-main' }, action);
   const form = h(
@@ -118,8 +119,7 @@ export function formPage({
 }
 
 function said(error: ApiError): string {
-  if (error.kind === 'away')
-    return 'Control does not answer. Try again in a moment; broadcasts go on meanwhile.';
+  if (error.kind === 'away') return t.controlDoesNotAnswerTryAgain;
   const sentence = `${error.message.slice(0, 1).toUpperCase()}${error.message.slice(1)}.`.replace(
     /([.!?])\.$/,
     '$1',

@@ -3,6 +3,7 @@
 import { getAuth, postAuthLogin } from '../api/generated/api';
 import { ApiError, ask } from '../api/request';
 import { h, setText } from '../dom';
+import { issuers as t } from '../text/en';
 
 export interface Ways {
   /** Where the browser returns to. */
@@ -32,7 +33,7 @@ export function issuers({ returnTo, code, onNotSetUp }: Ways): HTMLElement {
     const known = (await ask(getAuth)).value;
     if (!known.is_set_up) onNotSetUp?.();
     for (const { url, name } of known.issuers) {
-      const button = h('button', { type: 'button', class: 'btn btn-plain' }, `Sign in with ${name}`);
+      const button = h('button', { type: 'button', class: 'btn btn-plain' }, t.signInWithName(name));
       button.addEventListener('click', () => void begin(url));
       list.append(button);
     }

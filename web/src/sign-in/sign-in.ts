@@ -4,20 +4,21 @@ import { postSession } from '../api/generated/api';
 import { ask } from '../api/request';
 import { h, setHidden } from '../dom';
 import { nextOf } from '../studio/routes';
+import { signIn as t } from '../text/en';
 import { field, formPage } from './form';
 import { issuers } from './issuers';
 
 export function signInPage(): HTMLElement {
-  const name = field({ id: 'name', label: 'Name', type: 'text', autocomplete: 'username' });
+  const name = field({ id: 'name', label: t.name, type: 'text', autocomplete: 'username' });
   const password = field({
     id: 'password',
-    label: 'Password',
+    label: t.password,
     type: 'password',
     autocomplete: 'current-password',
   });
   const send = async (): Promise<boolean> => {
-    name.refuse(name.input.value.trim() === '' ? 'Give your name.' : null);
-    password.refuse(password.input.value === '' ? 'Give your password.' : null);
+    name.refuse(name.input.value.trim() === '' ? t.giveYourName : null);
+    password.refuse(password.input.value === '' ? t.giveYourPassword : null);
     if (name.input.value.trim() === '' || password.input.value === '') {
       (name.input.value.trim() === '' ? name : password).input.focus();
       return false;
@@ -26,19 +27,15 @@ export function signInPage(): HTMLElement {
     location.assign(nextOf(location.search));
     return true;
   };
-  const notSetUp = h(
-    'p',
-    { class: 'notice', role: 'status', hidden: true },
-    'Nobody has set up this server yet: open the set-up link that its start has printed.',
-  );
+  const notSetUp = h('p', { class: 'notice', role: 'status', hidden: true }, t.nobodyHasSetUpThisServer);
   const isBack = new URLSearchParams(location.search).has('problem');
   return formPage({
-    title: 'Sign in',
-    lead: 'To the studio: your streams, and how they do.',
+    title: t.signIn,
+    lead: t.toTheStudioYourStreamsAnd,
     fields: [name, password],
-    action: 'Sign in',
+    action: t.signIn,
     send,
-    ...(isBack ? { refused: 'You were not signed in there, or may not sign in here.' } : {}),
+    ...(isBack ? { refused: t.youWereNotSignedInThere } : {}),
     note: h(
       'div',
       {},
@@ -47,9 +44,9 @@ export function signInPage(): HTMLElement {
       h(
         'p',
         { class: 'entrance-note' },
-        'No account yet? Somebody who owns the tenant invites you with a link. The first one of a new server stands in what ',
+        t.noAccountYetSomebodyWhoOwns,
         h('code', {}, 'sealcast up'),
-        ' has printed.',
+        t.hasPrinted,
       ),
     ),
   });

@@ -1,5 +1,6 @@
 /** Which page an address shows. */
 
+import { app as t } from '../text/en';
 import { LinkButton } from '../ui/button';
 import { Empty, Failure, Placeholder } from '../ui/loaded';
 import { lazy } from './lazy';
@@ -20,16 +21,16 @@ const AuditPage = lazy(async () => (await import('./pages/audit')).AuditPage);
 function NotFound() {
   return (
     <>
-      <PageHead title="There is nothing at this address" />
+      <PageHead title={t.thereIsNothingAtThisAddress} />
       <Empty
-        title="The link may be old, or mistyped"
+        title={t.theLinkMayBeOldOr}
         action={
           <LinkButton href="/studio/streams" kind="main">
-            See your streams
+            {t.seeYourStreams}
           </LinkButton>
         }
       >
-        Your streams are where they were.
+        {t.yourStreamsAreWhereTheyWere}
       </Empty>
     </>
   );
@@ -68,7 +69,7 @@ export function App() {
       {session.value ? (
         <Page />
       ) : error ? (
-        <Failure error={error} what="The studio cannot be shown." again={() => void readSession()} />
+        <Failure error={error} what={t.theStudioCannotBeShown} again={() => void readSession()} />
       ) : (
         <Placeholder rows={3} kind="stream" />
       )}

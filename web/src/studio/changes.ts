@@ -1,13 +1,14 @@
 /** What a record of the audit says that changed. Pure. */
 
 import type { Json } from '../api/read';
+import { changes as t } from '../text/en';
 
 const ACTORS: Record<string, string> = {
-  cookie: 'Member',
-  api_key: 'API key',
-  jwt: 'Token of an issuer',
-  certificate: 'Command of control',
-  anonymous: 'Nobody signed in',
+  cookie: t.member,
+  api_key: t.apiKey,
+  jwt: t.tokenOfAnIssuer,
+  certificate: t.commandOfControl,
+  anonymous: t.nobodySignedIn,
 };
 
 /** With what kind of credential somebody acted. */

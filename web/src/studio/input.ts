@@ -2,26 +2,27 @@
 
 import type { Input, Warning } from '../api/generated/api';
 import { bitrate } from '../format';
+import { common, streamInput as t } from '../text/en';
 
 const TITLES: Record<string, string> = {
-  no_picture: 'No picture',
-  slower_than_real_time: 'Upload too slow',
-  rungs_shed: 'Qualities left out',
-  pass_through_ended: 'Picture is encoded again',
-  frame_rate: 'Frames are missing',
-  no_audio: 'No sound',
-  audio_skew: 'Sound and picture apart',
-  keyframe_interval: 'Keyframes too far apart',
-  bit_rate_low: 'Bit rate below the announced one',
-  bit_rate_high: 'Bit rate above the announced one',
-  faster_than_real_time: 'Faster than real time',
-  clock_jumped: 'Encoder’s clock jumped',
-  clock_offset: 'Clocks of sound and picture differ',
-  damaged: 'Damaged pictures',
-  reconnects: 'Encoder keeps reconnecting',
-  b_frames: 'B-frames add delay',
-  video_transcoded: 'Picture is encoded again',
-  audio_transcoded: 'Sound is encoded again',
+  no_picture: t.noPicture,
+  slower_than_real_time: t.uploadTooSlow,
+  rungs_shed: t.qualitiesLeftOut,
+  pass_through_ended: t.pictureIsEncodedAgain,
+  frame_rate: t.framesAreMissing,
+  no_audio: t.noSound,
+  audio_skew: t.soundAndPictureApart,
+  keyframe_interval: t.keyframesTooFarApart,
+  bit_rate_low: t.bitRateBelowTheAnnouncedOne,
+  bit_rate_high: t.bitRateAboveTheAnnouncedOne,
+  faster_than_real_time: t.fasterThanRealTime,
+  clock_jumped: t.encoderSClockJumped,
+  clock_offset: t.clocksOfSoundAndPictureDiffer,
+  damaged: t.damagedPictures,
+  reconnects: t.encoderKeepsReconnecting,
+  b_frames: t.bFramesAddDelay,
+  video_transcoded: t.pictureIsEncodedAgain,
+  audio_transcoded: t.soundIsEncodedAgain,
 };
 
 export const warningTitle = (warning: Warning): string =>
@@ -40,7 +41,7 @@ export function picture(input: Input): string | null {
 }
 
 export const frames = (millihertz: number): string =>
-  `${(millihertz / 1_000).toFixed(millihertz % 1_000 === 0 ? 0 : 2)} fps`;
+  t.valueFps((millihertz / 1_000).toFixed(millihertz % 1_000 === 0 ? 0 : 2));
 
 /** `6.0 Mbit/s · 1920 × 1080, 60 fps`. */
 export function inputLine(input: Input | null | undefined): string | null {
@@ -72,23 +73,23 @@ export interface Row {
 
 function videoRows(input: Input): Row[] {
   const { video } = input;
-  if (!video) return [{ label: 'Picture', value: '–', note: 'none has come' }];
+  if (!video) return [{ label: t.picture, value: '–', note: t.noneHasCome }];
   const announced = video.announced_frame_rate_millihertz;
   const interval = video.keyframe_interval_ms;
   return [
-    { label: 'Picture', value: `${video.width} × ${video.height}`, note: codec(video.codec) },
+    { label: t.picture, value: `${video.width} × ${video.height}`, note: codec(video.codec) },
     {
-      label: 'Frame rate',
+      label: t.frameRate,
       value: video.frame_rate_millihertz === undefined ? '–' : frames(video.frame_rate_millihertz),
-      note: announced === undefined ? undefined : `${frames(announced)} announced`,
+      note: announced === undefined ? undefined : t.framesAnnounced(frames(announced)),
     },
     {
-      label: 'Keyframes',
+      label: t.keyframes,
       value: interval === undefined ? '–' : `every ${(interval / 1_000).toFixed(1)} s`,
-      note: '2 s is best',
+      note: t.n2SIsBest,
     },
     {
-      label: 'Top quality',
+      label: t.topQuality,
       value: video.passed_through === true ? 'passed through' : 'encoded again',
       note: bitrate(video.bit_rate ?? 0),
     },
@@ -96,12 +97,13 @@ function videoRows(input: Input): Row[] {
 }
 
 function audioRow({ audio }: Input): Row {
-  if (!audio) return { label: 'Sound', value: '–', note: 'none has come' };
+  if (!audio) return { label: t.sound, value: '–', note: t.noneHasCome };
   const channels =
-    { 1: 'mono', 2: 'stereo' }[audio.channels ?? 0] ?? (audio.channels ? `${audio.channels} channels` : '');
-  const rate = audio.sample_rate_hz ? `${(audio.sample_rate_hz / 1_000).toFixed(1)} kHz` : '';
+    { 1: 'mono', 2: 'stereo' }[audio.channels ?? 0] ??
+    (audio.channels ? t.channelsChannels(audio.channels) : '');
+  const rate = audio.sample_rate_hz ? t.valueKhz((audio.sample_rate_hz / 1_000).toFixed(1)) : '';
   return {
-    label: 'Sound',
+    label: t.sound,
     value: codec(audio.codec),
     note: [bitrate(audio.bit_rate ?? 0), channels, rate].filter(Boolean).join(', '),
   };
@@ -113,24 +115,24 @@ export function inputRows(input: Input): Row[] {
   const dropped = drops ? drops.early + drops.refused + drops.concealed + drops.skipped : null;
   const skew = input.video_ahead_of_audio_ms;
   return [
-    { label: 'Bit rate', value: bitrate(input.bit_rate ?? 0), note: pace(input.pace_permille) },
+    { label: common.bitRate, value: bitrate(input.bit_rate ?? 0), note: pace(input.pace_permille) },
     ...videoRows(input),
     audioRow(input),
     {
-      label: 'Sound and picture',
-      value: skew === undefined ? '–' : `${Math.abs(skew)} ms apart`,
+      label: t.soundAndPicture,
+      value: skew === undefined ? '–' : t.valueMsApart(Math.abs(skew)),
       note: skewNote(skew),
     },
-    { label: 'Dropped frames', value: dropped === null ? '–' : String(dropped), note: 'since it connected' },
-    { label: 'Clock jumps', value: String(input.clock_jumps ?? 0) },
-    { label: 'Reconnects', value: String(input.reconnects ?? 0) },
-    { label: 'Encoder', value: input.encoder ?? '–' },
-    { label: 'Ingest', value: input.ingest },
+    { label: t.droppedFrames, value: dropped === null ? '–' : String(dropped), note: t.sinceItConnected },
+    { label: t.clockJumps, value: String(input.clock_jumps ?? 0) },
+    { label: t.reconnects, value: String(input.reconnects ?? 0) },
+    { label: t.encoder, value: input.encoder ?? '–' },
+    { label: t.ingest, value: input.ingest },
   ];
 }
 
 const pace = (permille: number | undefined): string | undefined =>
-  permille === undefined ? undefined : `${Math.round(permille / 10)} % of real time`;
+  permille === undefined ? undefined : t.valueOfRealTime(Math.round(permille / 10));
 
 function skewNote(skew: number | undefined): string | undefined {
   if (!skew) return undefined;

@@ -3,9 +3,14 @@
 import type { ComponentType, JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError } from '../api/request';
+import { lazy as t } from '../text/en';
 import { Failure, Placeholder } from '../ui/loaded';
 
-export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): (props: P) => JSX.Element {
+/** `placeholder` stands there until it has come: that of a page, unless something else is given. */
+export function lazy<P extends object>(
+  load: () => Promise<ComponentType<P>>,
+  placeholder: () => JSX.Element | null = () => <Placeholder rows={4} />,
+): (props: P) => JSX.Element | null {
   let loaded: ComponentType<P> | null = null;
   return function Lazy(props: P) {
     const [Page, setPage] = useState<ComponentType<P> | null>(() => loaded);
@@ -21,14 +26,8 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): (
       );
     }, [Page, isLost]);
     if (Page) return <Page {...props} />;
-    if (!isLost) return <Placeholder rows={4} />;
-    const error = new ApiError(
-      'away',
-      'A part of the studio did not arrive. The server may have been renewed: load the page again.',
-      0,
-      '',
-      '',
-    );
-    return <Failure error={error} what="The page cannot be shown." again={() => location.reload()} />;
+    if (!isLost) return placeholder();
+    const error = new ApiError('away', t.aPartDidNotArrive, 0, '', '');
+    return <Failure error={error} what={t.thePageCannotBeShown} again={() => location.reload()} />;
   };
 }

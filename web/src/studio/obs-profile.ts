@@ -1,5 +1,6 @@
 /** A profile for OBS, as it keeps one itself: a folder that Profile > Import takes. Pure. */
 
+import { obsProfile as t } from '../text/en-later';
 import { zip } from './zip';
 
 export interface ObsProfile {
@@ -14,7 +15,7 @@ const line = (text: string): string => text.replace(/[\r\n]/g, ' ');
 
 /** The files of the folder: what OBS 29 to 32 read. */
 export function obsFiles({ name, server, key }: ObsProfile): Array<{ path: string; text: string }> {
-  const folder = `Sealcast ${name}`;
+  const folder = t.sealcastName(name);
   const basic = [
     '[General]',
     `Name=${line(folder)}`,

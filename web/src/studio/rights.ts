@@ -1,11 +1,13 @@
 /** Roles, and how a key's scopes read. Pure. */
 
+import { rights as t } from '../text/en-later';
+
 export const ROLES: ReadonlyArray<readonly [id: string, label: string, about: string]> = [
-  ['viewer', 'Viewer', 'Reads streams, recordings, usage and telemetry.'],
-  ['producer', 'Producer', 'That, and makes streams, their keys and viewer tokens.'],
-  ['owner', 'Owner', 'Everything in this tenant, also keys and members.'],
-  ['operator', 'Operator', 'Everything in all tenants, and the cluster.'],
-  ['scopes', 'Single scopes', 'Only what you choose.'],
+  ['viewer', t.viewer, t.readsStreamsRecordingsUsageAndTelemetry],
+  ['producer', t.producer, t.thatAndMakesStreamsTheirKeys],
+  ['owner', t.owner, t.everythingInThisTenantAlsoKeys],
+  ['operator', t.operator, t.everythingInAllTenantsAndThe],
+  ['scopes', t.singleScopes, t.onlyWhatYouChoose],
 ];
 
 /** Roles of members: all but single scopes. */
@@ -35,5 +37,7 @@ export function rightsOf(scopes: readonly string[]): string {
     return 'everything in this tenant';
   if (scopes.includes('streams:keys') && scopes.includes('tokens:write')) return 'producer';
   const named = scopes.slice(0, NAMED_MAX).join(', ');
-  return scopes.length > NAMED_MAX ? `${named} and ${scopes.length - NAMED_MAX} more` : named || 'nothing';
+  return scopes.length > NAMED_MAX
+    ? t.namedAndValueMore(named, scopes.length - NAMED_MAX)
+    : named || 'nothing';
 }

@@ -1,6 +1,6 @@
 /** Paths of the studio. Pure. */
 
-export const STREAM_TABS = ['live', 'health', 'access', 'settings'] as const;
+export const STREAM_TABS = ['live', 'health', 'access', 'chat', 'settings'] as const;
 export type StreamTab = (typeof STREAM_TABS)[number];
 export const SETTINGS = ['members', 'keys', 'webhooks', 'usage', 'audit'] as const;
 export type Settings = (typeof SETTINGS)[number];

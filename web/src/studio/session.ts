@@ -3,6 +3,8 @@
 import { computed, signal } from '@preact/signals';
 import { getSession, type Session } from '../api/generated/api';
 import { ApiError, ask, context } from '../api/request';
+import { noteSignedIn } from '../chat/signed-in';
+import { studioSession as t } from '../text/en';
 
 /** Null until it is known. */
 export const session = signal<Session | null>(null);
@@ -20,9 +22,7 @@ export function may(scope: string): boolean {
 }
 
 /** Why a change has to wait; null when it need not. */
-export const waits = computed(() =>
-  awaySince.value === null ? null : 'Control is away: changes wait until it is back',
-);
+export const waits = computed(() => (awaySince.value === null ? null : t.controlIsAwayChangesWaitUntil));
 
 /** Name of the choice of a tenant. It lasts as long as the tab. */
 const TENANT = 'sealcast-tenant';
@@ -44,8 +44,10 @@ export async function readSession(): Promise<void> {
     session.value = value;
     sessionError.value = null;
     isSignedOut.value = false;
+    noteSignedIn(true);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401) noteSignedIn(false);
     if (error.status === 401 && session.value === null) location.replace(signInPath());
     else if (error.status !== 401) sessionError.value = error;
   }

@@ -1,25 +1,27 @@
 /** What stands around all pages of the studio: where one is, who one is, whether control answers. */
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import faviconUrl from '../icons/favicon.svg';
+import { common, palette as paletteText, shell as t } from '../text/en';
 import { chooseTheme, type ThemeChoice, themeChoice } from '../theme';
 import { Button } from '../ui/button';
 import { Dialog } from '../ui/dialog';
 import { Icon, type IconName } from '../ui/icon';
 import { clockAt } from '../ui/time';
 import { Toasts } from '../ui/toasts';
+import { lazy } from './lazy';
 import { route, visits } from './router';
 import { type Route, SETTINGS, type Settings, settingsPath } from './routes';
 import { awaySince, chooseTenant, isSignedOut, may, readSession, session, signInPath } from './session';
 import { signOut } from './sign-out';
 
-const SECTIONS: Record<Settings, readonly [label: string, icon: IconName, scope: string]> = {
-  members: ['Members', 'members', 'members:read'],
-  keys: ['API keys', 'key', 'api-keys:read'],
-  webhooks: ['Webhooks', 'webhook', 'webhooks:read'],
-  usage: ['Usage', 'usage', 'usage:read'],
-  audit: ['Audit', 'audit', 'audit:read'],
+export const SECTIONS: Record<Settings, readonly [label: string, icon: IconName, scope: string]> = {
+  members: [common.members, 'members', 'members:read'],
+  keys: [common.apiKeys, 'key', 'api-keys:read'],
+  webhooks: [t.webhooks, 'webhook', 'webhooks:read'],
+  usage: [t.usage, 'usage', 'usage:read'],
+  audit: [t.audit, 'audit', 'audit:read'],
 };
 
 /** Settings pages that this server has, and that the person may read. */
@@ -44,12 +46,12 @@ function Item({ href, icon, label, open }: { href: string; icon: IconName; label
 function Navigation() {
   const { page } = route.value;
   return (
-    <nav class="side-nav" aria-label="Studio">
+    <nav class="side-nav" aria-label={t.studio}>
       <ul>
-        <Item href="/studio/streams" icon="streams" label="Streams" open={isOpen(page, 'streams')} />
+        <Item href="/studio/streams" icon="streams" label={common.streams} open={isOpen(page, 'streams')} />
       </ul>
       <p class="side-nav-title" id="nav-settings">
-        Settings
+        {common.settings}
       </p>
       <ul aria-labelledby="nav-settings">
         {sections().map((name) => (
@@ -67,9 +69,9 @@ function Navigation() {
 }
 
 const THEMES: ReadonlyArray<readonly [ThemeChoice, string]> = [
-  ['dark', 'Dark'],
-  ['light', 'Light'],
-  ['system', 'Like the system'],
+  ['dark', t.dark],
+  ['light', t.light],
+  ['system', t.likeTheSystem],
 ];
 
 function Account() {
@@ -80,7 +82,7 @@ function Account() {
     <div class="account">
       {tenants.length > 1 ? (
         <label class="small-select">
-          <span>Tenant</span>
+          <span>{t.tenant}</span>
           <select value={who.tenant.slug} onChange={(event) => chooseTenant(event.currentTarget.value)}>
             {tenants.map(({ slug, name }) => (
               <option key={slug} value={slug}>
@@ -94,7 +96,7 @@ function Account() {
       )}
       <p class="account-name">{who.name}</p>
       <label class="small-select">
-        <span>Colours</span>
+        <span>{t.colours}</span>
         <select
           value={themeChoice()}
           onChange={(event) => chooseTheme(event.currentTarget.value as ThemeChoice)}
@@ -107,7 +109,7 @@ function Account() {
         </select>
       </label>
       <Button kind="quiet" onClick={() => void signOut()}>
-        Sign out
+        {t.signOut}
       </Button>
     </div>
   );
@@ -119,7 +121,11 @@ function AwayBanner() {
     <div role="status" class={since === null ? 'visually-hidden' : 'banner'}>
       {since !== null && (
         <p>
-          <strong>Control is away since {clockAt(since)}.</strong> Your broadcast goes on. Changes wait.
+          <strong>
+            {t.controlIsAwaySince}
+            {clockAt(since)}.
+          </strong>
+          {t.yourBroadcastGoesOnChangesWait}
         </p>
       )}
     </div>
@@ -129,23 +135,51 @@ function AwayBanner() {
 function SignedOut() {
   if (!isSignedOut.value) return null;
   return (
-    <Dialog title="You are signed out" onClose={null}>
-      <p>Sign in again in a new tab, and come back: this page keeps what you typed.</p>
+    <Dialog title={t.youAreSignedOut} onClose={null}>
+      <p>{t.signInAgainInANew}</p>
       <div class="actions">
         <a class="btn btn-main" href={signInPath()} target="_blank" rel="noopener">
           <Icon name="external" />
-          <span>Sign in</span>
+          <span>{t.signIn}</span>
         </a>
-        <Button onClick={() => void readSession()}>Go on</Button>
+        <Button onClick={() => void readSession()}>{t.goOn}</Button>
       </div>
     </Dialog>
   );
 }
 
+const Palette = lazy(
+  async () => (await import('./palette-dialog')).Palette,
+  () => null,
+);
+
+/** Whether an event is Ctrl K, or ⌘ K. */
+const asksForPalette = (event: KeyboardEvent): boolean =>
+  event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+
 export function Shell({ children }: { children: ComponentChildren }) {
   const main = useRef<HTMLElement>(null);
   const menu = useRef<HTMLDetailsElement>(null);
   const visit = visits.value;
+  const [isFinding, setFinding] = useState(false);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      // A question that is open comes first.
+      const isTaken = document.querySelector('dialog[open]') !== null;
+      if (!asksForPalette(event)) return;
+      event.preventDefault();
+      if (!isTaken && session.value !== null) setFinding(true);
+    };
+    window.addEventListener('keydown', onKey);
+    return () => window.removeEventListener('keydown', onKey);
+  }, []);
+  const finder = (
+    <button type="button" class="finder" onClick={() => setFinding(true)}>
+      <Icon name="find" />
+      <span>{paletteText.open}</span>
+      <kbd>{paletteText.keys}</kbd>
+    </button>
+  );
   useEffect(() => {
     if (visit === 0) return;
     if (menu.current) menu.current.open = false;
@@ -158,23 +192,25 @@ export function Shell({ children }: { children: ComponentChildren }) {
   return (
     <div class="studio">
       <a class="skip" href="#main">
-        Skip to content
+        {t.skipToContent}
       </a>
       <header class="studio-head">
-        <a href="/" class="brand" aria-label="Sealcast, what is live">
+        <a href="/" class="brand" aria-label={t.sealcastWhatIsLive}>
           <img src={faviconUrl} alt="" width={28} height={28} />
           <span>Sealcast</span>
         </a>
         <div class="side">
+          {finder}
           <Navigation />
           <Account />
         </div>
         <details class="menu" ref={menu}>
           <summary>
             <Icon name="menu" />
-            <span>Menu</span>
+            <span>{t.menu}</span>
           </summary>
           <div class="menu-body">
+            {finder}
             <Navigation />
             <Account />
           </div>
@@ -188,6 +224,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       </div>
       <Toasts />
       <SignedOut />
+      {isFinding && <Palette onClose={() => setFinding(false)} />}
     </div>
   );
 }
@@ -205,7 +242,7 @@ export function PageHead({
   back?: readonly [href: string, label: string];
 }) {
   useEffect(() => {
-    document.title = `${title} · Studio · Sealcast`;
+    document.title = t.titleStudioSealcast(title);
   }, [title]);
   return (
     <div class="page-head">

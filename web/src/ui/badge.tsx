@@ -1,10 +1,12 @@
 /** A state: shape, word and colour, so that none of the three has to be seen alone. */
 
+import { uiBadge as t } from '../text/en';
+
 const STATES = {
-  live: ['Live', 'disc'],
-  reconnecting: ['Reconnecting', 'half'],
-  ended: ['Ended', 'ring'],
-  idle: ['Idle', 'ring'],
+  live: [t.live, 'disc'],
+  reconnecting: [t.reconnecting, 'half'],
+  ended: [t.ended, 'ring'],
+  idle: [t.idle, 'ring'],
 } as const;
 
 export type State = keyof typeof STATES;

@@ -1,6 +1,7 @@
 /** Copies a text, and says so, also to a screen reader. */
 
 import { useRef, useState } from 'preact/hooks';
+import { uiCopy as t } from '../text/en';
 import { Icon } from './icon';
 
 /** How long "Copied" is shown, milliseconds. */
@@ -12,9 +13,9 @@ export function CopyButton({ label, text, main = false }: { label: string; text:
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(text);
-      setSaid('Copied');
+      setSaid(t.copied);
     } catch {
-      setSaid('Copying failed: select the text');
+      setSaid(t.copyingFailedSelectTheText);
     }
     clearTimeout(timer.current);
     timer.current = setTimeout(() => setSaid(''), COPIED_MS);
@@ -38,7 +39,7 @@ export function CopyButton({ label, text, main = false }: { label: string; text:
 export function CopyLine({
   label,
   text,
-  copyLabel = 'Copy',
+  copyLabel = t.copy,
 }: {
   label: string;
   text: string;

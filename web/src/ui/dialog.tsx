@@ -1,7 +1,7 @@
 /** A dialog of the browser's own: it holds the focus, closes on Escape, and gives the focus back. */
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 
 interface Props {
   title: string;
@@ -13,10 +13,13 @@ interface Props {
 export function Dialog({ title, children, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
-    const opener = document.activeElement;
-    dialog.current?.showModal();
+  // Before the next key: it may be meant for what is in the dialog.
+  useLayoutEffect(() => {
+    const [own, opener] = [dialog.current, document.activeElement];
+    own?.showModal();
     return () => {
+      // While it is open, nothing else can have the focus.
+      own?.close();
       if (opener instanceof HTMLElement) opener.focus();
     };
   }, []);

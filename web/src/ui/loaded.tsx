@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { ApiError } from '../api/request';
 import type { Resource } from '../api/resource';
+import { uiLoaded as t } from '../text/en';
 import { Button } from './button';
 import { Icon } from './icon';
 import { Ago } from './time';
@@ -20,7 +21,7 @@ export function Placeholder({ rows, kind = 'row' }: { rows: number; kind?: 'row'
   }, []);
   return (
     <div class={`placeholders placeholders-${kind} ${isLate ? 'breathes' : ''}`} role="status">
-      <span class="visually-hidden">{isLate ? 'Loading' : ''}</span>
+      <span class="visually-hidden">{isLate ? t.loading : ''}</span>
       {Array.from({ length: rows }, (_, index) => (
         <div key={index} class={`placeholder placeholder-${kind}`} />
       ))}
@@ -45,11 +46,12 @@ export function Failure({
         <p>{error.message}</p>
         {error.requestId && (
           <p class="notice-id">
-            Request <code>{error.requestId}</code>
+            {t.request}
+            <code>{error.requestId}</code>
           </p>
         )}
       </div>
-      {again && <Button onClick={again}>Try again</Button>}
+      {again && <Button onClick={again}>{t.tryAgain}</Button>}
     </div>
   );
 }
@@ -75,7 +77,8 @@ export function Loaded<T>({ resource, what, again, placeholder, children }: Prop
       return (
         <div class="stale">
           <p class="stale-age">
-            As it was <Ago at={resource.at} />
+            {t.asItWas}
+            <Ago at={resource.at} />
           </p>
           <div class="stale-value">{children(resource.value)}</div>
         </div>

@@ -1,6 +1,7 @@
 /** A secret that is shown once: masked after a minute, in no address, no storage and no log. It goes with the page. */
 
 import { useEffect, useState } from 'preact/hooks';
+import { uiSecret as t } from '../text/en';
 import { Button } from './button';
 import { CopyButton } from './copy';
 
@@ -36,7 +37,7 @@ export function Secret({
         {isShown ? secret : masked(secret)}
       </code>
       <Button kind="quiet" icon={isShown ? 'hidden' : 'shown'} onClick={() => setShown(!isShown)}>
-        {isShown ? 'Hide' : 'Show'}
+        {isShown ? t.hide : t.show}
       </Button>
       <CopyButton label={copyLabel} text={secret} main={main} />
     </div>

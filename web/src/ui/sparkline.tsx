@@ -3,6 +3,7 @@
 import { useId, useState } from 'preact/hooks';
 import { bitrate } from '../format';
 import { type History, SPAN_MS } from '../studio/history';
+import { common, uiSparkline as t } from '../text/en';
 import { clockAt, now } from './time';
 
 const WIDTH = 480;
@@ -32,9 +33,9 @@ export function runs(points: readonly Point[]): Point[][] {
 /** What the drawing shows, as a sentence. Pure. */
 export function sentence(points: readonly Point[]): string {
   const newest = points.at(-1);
-  if (!newest) return 'No figures yet.';
+  if (!newest) return t.noFiguresYet;
   const lowest = points.reduce((least, point) => (point.value < least.value ? point : least), newest);
-  return `${bitrate(newest.value)}, lowest ${bitrate(lowest.value)} at ${clockAt(lowest.at)}`;
+  return t.bitrateLowestBitrate2AtClock(bitrate(newest.value), bitrate(lowest.value), clockAt(lowest.at));
 }
 
 export function BitRate({ history }: { history: History }) {
@@ -56,21 +57,21 @@ export function BitRate({ history }: { history: History }) {
     <figure class="series" aria-labelledby={id}>
       <div class="series-head">
         <figcaption id={id}>
-          <span class="series-name">Bit rate, last two minutes</span>{' '}
+          <span class="series-name">{t.bitRateLastTwoMinutes}</span>{' '}
           <span class="series-now">{sentence(points)}</span>
         </figcaption>
         <button type="button" class="link" aria-expanded={isTable} onClick={() => setTable(!isTable)}>
-          {isTable ? 'Show as graph' : 'Show as table'}
+          {isTable ? t.showAsGraph : t.showAsTable}
         </button>
       </div>
       {isTable ? (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard
-        <section class="series-table" aria-label="Bit rate" tabIndex={0}>
+        <section class="series-table" aria-label={common.bitRate} tabIndex={0}>
           <table>
             <thead>
               <tr>
-                <th scope="col">Time</th>
-                <th scope="col">Bit rate</th>
+                <th scope="col">{t.time}</th>
+                <th scope="col">{common.bitRate}</th>
               </tr>
             </thead>
             <tbody>

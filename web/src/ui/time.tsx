@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { duration } from '../format';
+import { uiTime as t } from '../text/en';
 
 /** The time, every second, for all that shows an age. A hidden tab stops. */
 export const now = signal(Date.now());
@@ -26,7 +27,7 @@ export const exactAt = (ms: number): string => exact.format(ms);
 export function ago(ms: number, nowMs: number): string {
   const age = nowMs - ms;
   if (age < 60_000) return 'just now';
-  return age < DAY_MS ? `${duration(age)} ago` : day.format(ms);
+  return age < DAY_MS ? t.durationAgo(duration(age)) : day.format(ms);
 }
 
 export function Ago({ at }: { at: number }) {

@@ -4,6 +4,7 @@
  */
 
 import { signal } from '@preact/signals';
+import { uiToasts as t } from '../text/en';
 import { Icon } from './icon';
 
 /** How long a deletion can be taken back, milliseconds. */
@@ -60,7 +61,7 @@ export function deleteLater(id: string, text: string, send: (isLast: boolean) =>
     end();
     send(isLast).catch((error: unknown) => {
       comeBack();
-      say(`Not deleted: ${error instanceof Error ? error.message : String(error)}`, 'fault');
+      say(t.notDeletedValue(error instanceof Error ? error.message : String(error)), 'fault');
     });
   };
   const timer = setTimeout(() => commit(false), UNDO_MS);
@@ -85,11 +86,11 @@ export function Toasts() {
           <span>{text}</span>
           {undo && (
             <button type="button" class="toast-undo" onClick={undo}>
-              Undo
+              {t.undo}
             </button>
           )}
           {!undo && (
-            <button type="button" class="toast-close" aria-label="Dismiss" onClick={() => drop(id)}>
+            <button type="button" class="toast-close" aria-label={t.dismiss} onClick={() => drop(id)}>
               <Icon name="close" />
             </button>
           )}

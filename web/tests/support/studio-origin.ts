@@ -88,6 +88,20 @@ export function stream(name: string, more: object = {}): Row {
   } as Row;
 }
 
+function eventsOf(messages: ReadonlyArray<readonly [author: string, role: string, text: string]>): string {
+  const rows = messages.map(([author, role, text], n) => ({
+    id: `msg_${n}`,
+    author,
+    role,
+    tag: `ab1${n}`,
+    text,
+    at: now(),
+  }));
+  const state = { paused: false, slow_s: 10, writers: 'everybody' };
+  const chat = { reset: true, messages: rows };
+  return `event: state\ndata: ${JSON.stringify(state)}\n\nid: 3\nevent: chat\ndata: ${JSON.stringify(chat)}\n\n`;
+}
+
 export class StudioOrigin {
   readonly #server: Server;
   streams: Row[] = [];
@@ -97,6 +111,14 @@ export class StudioOrigin {
   webhooks: Row[] = [];
   isAway = false;
   isSignedIn = true;
+  /** Codes of set-up links that were used. */
+  readonly usedCodes = new Set<unknown>();
+  /** What the chat of every stream has. */
+  readonly chatEvents = eventsOf([
+    ['Ann', 'viewer', 'Good evening from the north aisle!'],
+    ['Host', 'moderator', 'We begin in five minutes.'],
+    ['<b>Bob</b> شبكة', 'guest', '<img src=x onerror=alert(1)> مرحبا '.repeat(6)],
+  ]);
   /** Requests that changed something, oldest first. */
   readonly changes: Array<{
     method: string;
@@ -137,6 +159,12 @@ export class StudioOrigin {
       const isPage = url.pathname.endsWith('embed');
       response.writeHead(200, { 'content-type': isPage ? 'text/html' : 'image/svg+xml' });
       response.end(isPage ? '<!doctype html><html lang="en"><title>Player</title></html>' : PICTURE);
+      return;
+    }
+    if (url.pathname.endsWith('/events')) {
+      // One that stays open, as a node's does.
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(this.chatEvents);
       return;
     }
     const page = /^\/studio(\/|$)/.test(url.pathname)
@@ -253,6 +281,11 @@ export class StudioOrigin {
     }
     if (method === 'POST' && body.password !== PASSWORD)
       return refuse(401, 'unauthenticated', 'the name or the password is wrong');
+    if (method === 'POST' && body.code !== undefined) {
+      if (this.usedCodes.has(body.code))
+        return refuse(410, 'gone', 'this link was used, or its time is over');
+      this.usedCodes.add(body.code);
+    }
     this.isSignedIn = true;
     const tenant = { id: 'ten_choir', slug: 'choir', name: 'Choir of St Mary' };
     return say(method === 'POST' ? 201 : 200, {

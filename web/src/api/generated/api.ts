@@ -328,6 +328,21 @@ export const readInput: Read<Input> = /* @__PURE__ */ object(
   },
 );
 
+export interface StreamChat {
+  on: boolean;
+  slow_s: number;
+  writers: ('everybody' | 'token' | (string & {}));
+}
+export const readStreamChat: Read<StreamChat> = /* @__PURE__ */ object(
+  {
+    on: flag,
+    slow_s: integer,
+    writers: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
 export interface Stream {
   id: string;
   name: string;
@@ -342,6 +357,7 @@ export interface Stream {
   visibility?: ('public' | 'unlisted' | 'members' | 'token' | (string & {}));
   origins?: Array<string>;
   embed?: ('listed' | 'anywhere' | 'nowhere' | (string & {}));
+  chat?: StreamChat;
 }
 export const readStream: Read<Stream> = /* @__PURE__ */ object(
   {
@@ -360,6 +376,26 @@ export const readStream: Read<Stream> = /* @__PURE__ */ object(
     visibility: /* @__PURE__ */ text(),
     origins: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
     embed: /* @__PURE__ */ text(),
+    chat: readStreamChat,
+  },
+);
+
+export interface Ban {
+  id: string;
+  author: string;
+  tag: string;
+  created_at: number;
+  expires_at: number;
+}
+export const readBan: Read<Ban> = /* @__PURE__ */ object(
+  {
+    id: /* @__PURE__ */ text(),
+    author: /* @__PURE__ */ text(),
+    tag: /* @__PURE__ */ text(),
+    created_at: integer,
+    expires_at: integer,
+  },
+  {
   },
 );
 
@@ -1166,18 +1202,18 @@ export const deleteStreamsStream: Operation<{ stream: string }, Record<never, ne
 };
 
 /** The bans of a stream that count. */
-export const getStreamsStreamBans: Operation<{ stream: string }, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, null> = {
+export const getStreamsStreamBans: Operation<{ stream: string }, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, Page<Ban>> = {
   method: 'GET',
   path: (names) => `/api/v1/streams/${encodeURIComponent(names.stream)}/bans`,
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readBan),
   scope: 'chat:read',
 };
 
 /** Bans whoever has written a message: by the viewer token, or else by the address, of which only a keyed hash is kept. Deletes all that it has written. */
-export const postStreamsStreamBans: Operation<{ stream: string }, Record<never, never>, NewBan, null> = {
+export const postStreamsStreamBans: Operation<{ stream: string }, Record<never, never>, NewBan, Ban> = {
   method: 'POST',
   path: (names) => `/api/v1/streams/${encodeURIComponent(names.stream)}/bans`,
-  read: nothing,
+  read: readBan,
   scope: 'chat:write',
 };
 

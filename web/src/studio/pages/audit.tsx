@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { type AuditRecord, getAudit } from '../../api/generated/api';
+import { audit as t } from '../../text/en-later';
 import { Badge } from '../../ui/badge';
 import { TextField } from '../../ui/field';
 import { Empty, Loaded, Placeholder } from '../../ui/loaded';
@@ -17,14 +18,22 @@ function Changes({ record }: { record: AuditRecord }) {
   return (
     <details class="changes">
       <summary>
-        {lines.length === 0 ? 'Details' : lines.length === 1 ? '1 change' : `${lines.length} changes`}
+        {lines.length === 0 ? t.details : lines.length === 1 ? '1 change' : t.lengthChanges(lines.length)}
       </summary>
       <ul class="mono">
         {lines.map((line) => (
           <li key={line}>{line}</li>
         ))}
-        <li>request: {record.request_id}</li>
-        {record.credential && <li>credential: {record.credential}</li>}
+        <li>
+          {t.request}
+          {record.request_id}
+        </li>
+        {record.credential && (
+          <li>
+            {t.credential}
+            {record.credential}
+          </li>
+        )}
       </ul>
     </details>
   );
@@ -43,7 +52,7 @@ function RecordRow({ record }: { record: AuditRecord }) {
         {record.object && <code class="cell-note">{record.object}</code>}
       </Cell>
       <Cell of="Result">
-        <Badge kind={isDone ? 'good' : 'fault'}>{isDone ? 'Done' : record.result}</Badge>
+        <Badge kind={isDone ? 'good' : 'fault'}>{isDone ? t.done : record.result}</Badge>
       </Cell>
       <Cell of="Changes">
         <Changes record={record} />
@@ -57,20 +66,18 @@ function Records({ q }: { q: string }) {
   return (
     <Loaded
       resource={pages.resource.value}
-      what="The audit cannot be shown."
+      what={t.theAuditCannotBeShown}
       again={pages.again}
       placeholder={<Placeholder rows={8} />}
     >
       {({ items, next_cursor }) =>
         items.length === 0 ? (
-          <Empty title={q === '' ? 'Nothing was done yet' : 'No match'}>
-            {q === ''
-              ? 'Every change and every refusal becomes a record here.'
-              : `No record has “${q}” in it.`}
+          <Empty title={q === '' ? t.nothingWasDoneYet : t.noMatch}>
+            {q === '' ? t.everyChangeAndEveryRefusalBecomes : t.noRecordHasQInIt(q)}
           </Empty>
         ) : (
           <>
-            <Table caption="Audit" columns={['When', 'Who', 'What', 'Result', 'Changes']}>
+            <Table caption="Audit" columns={[t.when, t.who, t.what, t.result, t.changes]}>
               {items.map((record) => (
                 <RecordRow key={record.id} record={record} />
               ))}
@@ -92,17 +99,17 @@ export function AuditPage() {
   }, [text]);
   return (
     <>
-      <PageHead title="Audit">
-        <p class="page-lead">Every change and every refusal: who, what, when. Secrets are not in it.</p>
+      <PageHead title={t.audit}>
+        <p class="page-lead">{t.everyChangeAndEveryRefusalWho}</p>
       </PageHead>
       <div class="filters">
         <TextField
-          label="Search"
+          label={t.search}
           type="search"
           value={text}
           onInput={setText}
           maxLength={100}
-          placeholder="streams.create"
+          placeholder={t.streamsCreate}
         />
       </div>
       <Records key={q} q={q} />

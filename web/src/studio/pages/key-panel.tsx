@@ -1,6 +1,7 @@
 /** What an encoder needs: the server and the key, for OBS and for ffmpeg. */
 
 import type { Stream } from '../../api/generated/api';
+import { keyPanel as t } from '../../text/en-later';
 import { Button } from '../../ui/button';
 import { CopyLine } from '../../ui/copy';
 import { Secret } from '../../ui/secret';
@@ -21,32 +22,27 @@ export function KeyPanel({ stream, secret }: { stream: Stream; secret: string })
   const server = serverUrl(location.hostname);
   return (
     <section class="panel key-panel" aria-labelledby="key-title">
-      <h2 id="key-title">Stream key</h2>
-      <p class="panel-lead">It is shown this once. Whoever has it can broadcast as you.</p>
-      <Secret label="Key" secret={secret} copyLabel="Copy key" main />
+      <h2 id="key-title">{t.streamKey}</h2>
+      <p class="panel-lead">{t.itIsShownThisOnceWhoever}</p>
+      <Secret label={t.key} secret={secret} copyLabel={t.copyKey} main />
       <h3>OBS</h3>
-      <p>
-        Settings › Stream: the service “Custom…”, this server, and the key. Settings › Output: a keyframe
-        interval of 2 s.
-      </p>
-      <CopyLine label="Server" text={server} copyLabel="Copy server" />
-      <p class="panel-note">This is the usual address. Where your operator chose another, they know it.</p>
+      <p>{t.settingsStreamTheServiceCustomThis}</p>
+      <CopyLine label={t.server} text={server} copyLabel={t.copyServer} />
+      <p class="panel-note">{t.thisIsTheUsualAddressWhere}</p>
       <Button
         icon="download"
         onClick={() =>
           download(`${stream.name}-obs-profile.zip`, obsProfile({ name: stream.name, server, key: secret }))
         }
       >
-        Download an OBS profile
+        {t.downloadAnObsProfile}
       </Button>
-      <p class="panel-note">
-        A folder with these settings and the key: unpack it, then Profile › Import in OBS.
-      </p>
+      <p class="panel-note">{t.aFolderWithTheseSettingsAnd}</p>
       <h3>ffmpeg</h3>
-      <CopyLine label="Command" text={ffmpegLine(server)} copyLabel="Copy command" />
+      <CopyLine label={t.command} text={ffmpegLine(server)} copyLabel={t.copyCommand} />
       <p class="panel-note">
-        <code>read -rs KEY</code> asks for the key before that, so that it stands in no file and no shell’s
-        history.
+        <code>read -rs KEY</code>
+        {t.asksForTheKeyBeforeThat}
       </p>
     </section>
   );

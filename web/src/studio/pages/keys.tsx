@@ -9,6 +9,8 @@ import {
   postApiKeysKeyRotate,
 } from '../../api/generated/api';
 import { ask } from '../../api/request';
+import { common } from '../../text/en';
+import { keys as t } from '../../text/en-later';
 import { Button } from '../../ui/button';
 import { Dialog } from '../../ui/dialog';
 import { Checks, Choice, SelectField, TextField } from '../../ui/field';
@@ -38,27 +40,27 @@ function NewKey({ onMade, onClose }: { onMade: (key: ApiKey) => void; onClose: (
   });
   const roles = ROLES.filter(([id]) => id !== 'operator' || scopes.value.has('cluster:write'));
   return (
-    <Dialog title="New API key" onClose={onClose}>
-      <Form submit={submit} failed="The key was not made." fields={['name', 'scopes']}>
+    <Dialog title={t.newApiKey} onClose={onClose}>
+      <Form submit={submit} failed={t.theKeyWasNotMade} fields={['name', 'scopes']}>
         <TextField
-          label="Name"
+          label={t.name}
           value={name}
           onInput={setName}
           maxLength={100}
           required
-          placeholder="Website of the parish"
+          placeholder={t.websiteOfTheParish}
           error={codeText(submit.error?.of('name') ?? null)}
         />
-        <Choice legend="What it may do" value={role} onChange={setRole} options={roles} />
+        <Choice legend={t.whatItMayDo} value={role} onChange={setRole} options={roles} />
         {role === 'scopes' && (
-          <Checks legend="Scopes" options={[...scopes.value].sort()} chosen={chosen} onChange={setChosen} />
+          <Checks legend={t.scopes} options={[...scopes.value].sort()} chosen={chosen} onChange={setChosen} />
         )}
-        <SelectField label="Ends" value={lifetime} onChange={setLifetime} options={LIFETIMES} />
+        <SelectField label={t.ends} value={lifetime} onChange={setLifetime} options={LIFETIMES} />
         <div class="actions">
           <Button type="submit" kind="main" busy={submit.busy} waits={waits.value}>
-            Make the key
+            {t.makeTheKey}
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Button onClick={onClose}>{common.cancel}</Button>
         </div>
       </Form>
     </Dialog>
@@ -87,11 +89,11 @@ function RotateKey({
     );
   });
   return (
-    <Dialog title={`Replace the secret of “${of.name}”?`} onClose={onClose}>
-      <p>The key keeps its name and rights, and gets another secret.</p>
-      {submit.error && <Failure error={submit.error} what="The secret was not replaced." />}
+    <Dialog title={t.replaceTheSecretOfName(of.name)} onClose={onClose}>
+      <p>{t.theKeyKeepsItsNameAnd}</p>
+      {submit.error && <Failure error={submit.error} what={t.theSecretWasNotReplaced} />}
       <SelectField
-        label="The secret in use"
+        label={t.theSecretInUse}
         value={overlap}
         onChange={setOverlap}
         options={[
@@ -103,9 +105,9 @@ function RotateKey({
       />
       <div class="actions">
         <Button kind="main" busy={submit.busy} onClick={() => void submit.send()}>
-          Replace the secret
+          {t.replaceTheSecret}
         </Button>
-        <Button onClick={onClose}>Cancel</Button>
+        <Button onClick={onClose}>{common.cancel}</Button>
       </div>
     </Dialog>
   );
@@ -113,10 +115,10 @@ function RotateKey({
 
 function KeyRow({ shown, onRotate }: { shown: ApiKey; onRotate: () => void }) {
   const remove = (): void =>
-    deleteLater(shown.id, `“${shown.name}” is being deleted`, (isLast) =>
+    deleteLater(shown.id, t.nameIsBeingDeleted(shown.name), (isLast) =>
       ask(deleteApiKeysKey, { path: { key: shown.id }, keepalive: isLast }),
     );
-  const cannot = may(WRITE) ? waits.value : 'Your role changes no keys';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleChangesNoKeys;
   return (
     <tr>
       <Cell of="Name">
@@ -124,7 +126,7 @@ function KeyRow({ shown, onRotate }: { shown: ApiKey; onRotate: () => void }) {
         <code class="cell-note">{shown.hint}</code>
       </Cell>
       <Cell of="May">{rightsOf(shown.scopes)}</Cell>
-      <Cell of="Last used">{shown.last_used_at === null ? 'never' : <Ago at={shown.last_used_at} />}</Cell>
+      <Cell of={t.lastUsed}>{shown.last_used_at === null ? 'never' : <Ago at={shown.last_used_at} />}</Cell>
       <Cell of="Ends">{shown.expires_at === null ? 'never' : <On at={shown.expires_at} />}</Cell>
       <Cell of="Actions">
         <span class="cell-actions">
@@ -132,12 +134,12 @@ function KeyRow({ shown, onRotate }: { shown: ApiKey; onRotate: () => void }) {
             kind="quiet"
             waits={cannot}
             onClick={onRotate}
-            label={`Replace the secret of ${shown.name}`}
+            label={t.replaceTheSecretOfName2(shown.name)}
           >
-            Replace
+            {t.replace}
           </Button>
-          <Button kind="quiet" waits={cannot} onClick={remove} label={`Delete ${shown.name}`}>
-            Delete
+          <Button kind="quiet" waits={cannot} onClick={remove} label={t.deleteName(shown.name)}>
+            {t.delete}
           </Button>
         </span>
       </Cell>
@@ -157,47 +159,47 @@ export function KeysPage() {
     close();
     pages.again();
   };
-  const cannot = may(WRITE) ? waits.value : 'Your role makes no keys';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleMakesNoKeys;
   const make = (
     <Button kind="main" icon="add" onClick={() => setOpen({ what: 'new' })} waits={cannot}>
-      New key
+      {t.newKey}
     </Button>
   );
   return (
     <>
-      <PageHead title="API keys" action={make}>
-        <p class="page-lead">
-          For programs that make streams, read figures or hand out viewer tokens. People sign in instead.
-        </p>
+      <PageHead title={common.apiKeys} action={make}>
+        <p class="page-lead">{t.forProgramsThatMakeStreamsRead}</p>
       </PageHead>
       {made?.secret !== undefined && (
         <section class="panel" aria-labelledby="made-title">
-          <h2 id="made-title">The secret of “{made.name}”</h2>
-          <p class="panel-lead">It is shown this once. Put it where only the program can read it.</p>
-          <Secret label="Secret" secret={made.secret} copyLabel="Copy secret" main />
+          <h2 id="made-title">
+            {t.theSecretOf}
+            {made.name}”
+          </h2>
+          <p class="panel-lead">{t.itIsShownThisOncePut}</p>
+          <Secret label={t.secret} secret={made.secret} copyLabel={t.copySecret} main />
           <Button kind="quiet" onClick={() => setMade(null)}>
-            I have it
+            {common.iHaveIt}
           </Button>
         </section>
       )}
       <Loaded
         resource={pages.resource.value}
-        what="The keys cannot be shown."
+        what={t.theKeysCannotBeShown}
         again={pages.again}
         placeholder={<Placeholder rows={4} />}
       >
         {({ items, next_cursor }) => {
           const shown = items.filter(({ id }) => !leaving.value.has(id));
-          if (shown.length === 0)
-            return <Empty title="No API key yet">A key lets a program do what you could do here.</Empty>;
+          if (shown.length === 0) return <Empty title={t.noApiKeyYet}>{t.aKeyLetsAProgramDo}</Empty>;
           return (
             <>
-              <Table caption="API keys" columns={['Name', 'May', 'Last used', 'Ends', 'Actions']}>
+              <Table caption={common.apiKeys} columns={[t.name, t.may, t.lastUsed, t.ends, common.actions]}>
                 {shown.map((key) => (
                   <KeyRow key={key.id} shown={key} onRotate={() => setOpen({ what: 'rotate', key })} />
                 ))}
               </Table>
-              <Pager pages={pages} next={next_cursor} words={['Earlier', 'Later']} />
+              <Pager pages={pages} next={next_cursor} words={[common.earlier, common.later]} />
             </>
           );
         }}

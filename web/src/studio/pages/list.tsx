@@ -6,6 +6,7 @@ import type { Page } from '../../api/generated/api';
 import type { Operation } from '../../api/read';
 import { ask } from '../../api/request';
 import { type Watched, watch } from '../../api/resource';
+import { list as t } from '../../text/en-later';
 import { Button } from '../../ui/button';
 import { useWatched } from '../streams';
 
@@ -48,7 +49,7 @@ export function usePages<T>(
 export function Pager<T>({
   pages,
   next,
-  words = ['Newer', 'Older'],
+  words = [t.newer, t.older],
 }: {
   pages: Paged<T>;
   next: string | null;
@@ -57,12 +58,12 @@ export function Pager<T>({
   if (pages.newer === null && next === null) return null;
   return (
     <div class="pager">
-      <Button onClick={() => pages.newer?.()} waits={pages.newer === null ? 'This is the first page' : null}>
+      <Button onClick={() => pages.newer?.()} waits={pages.newer === null ? t.thisIsTheFirstPage : null}>
         {words[0]}
       </Button>
       <Button
         onClick={() => next !== null && pages.older?.(next)}
-        waits={next === null ? 'This is the last page' : null}
+        waits={next === null ? t.thisIsTheLastPage : null}
       >
         {words[1]}
       </Button>

@@ -10,6 +10,8 @@ import {
   postMembersMemberInvite,
 } from '../../api/generated/api';
 import { ApiError, ask } from '../../api/request';
+import { common } from '../../text/en';
+import { members as t } from '../../text/en-later';
 import { Badge } from '../../ui/badge';
 import { Button } from '../../ui/button';
 import { Dialog } from '../../ui/dialog';
@@ -39,23 +41,23 @@ function Invite({ onMade, onClose }: { onMade: (member: Member) => void; onClose
     onMade((await ask(postMembers, { body: { name: name.trim(), role }, idempotencyKey })).value);
   });
   return (
-    <Dialog title="Invite somebody" onClose={onClose}>
-      <Form submit={submit} failed="Nobody was invited." fields={['name']}>
+    <Dialog title={t.inviteSomebody} onClose={onClose}>
+      <Form submit={submit} failed={t.nobodyWasInvited} fields={['name']}>
         <TextField
-          label="Name"
-          hint="What you call them. How they sign in, they choose themselves."
+          label={t.name}
+          hint={t.whatYouCallThemHowThey}
           value={name}
           onInput={setName}
           maxLength={100}
           required
           error={codeText(submit.error?.of('name') ?? null)}
         />
-        <Choice legend="What they may do" value={role} onChange={setRole} options={givable()} />
+        <Choice legend={t.whatTheyMayDo} value={role} onChange={setRole} options={givable()} />
         <div class="actions">
           <Button type="submit" kind="main" busy={submit.busy} waits={waits.value}>
-            Make the link
+            {t.makeTheLink}
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Button onClick={onClose}>{common.cancel}</Button>
         </div>
       </Form>
     </Dialog>
@@ -67,23 +69,23 @@ function Change({ of, onDone, onClose }: { of: Member; onDone: () => void; onClo
   const submit = useSubmit(async () => {
     const ifMatch = `"${of.version}"`;
     await ask(patchMembersMember, { path: { member: of.id }, body: { role }, ifMatch });
-    say(`“${of.name}” has another role`);
+    say(t.nameHasAnotherRole(of.name));
     onDone();
   });
   return (
-    <Dialog title={`What may “${of.name}” do?`} onClose={onClose}>
-      <Form submit={submit} failed="The role was not changed.">
-        <Choice legend="Role" value={role} onChange={setRole} options={givable()} />
+    <Dialog title={t.whatMayNameDo(of.name)} onClose={onClose}>
+      <Form submit={submit} failed={t.theRoleWasNotChanged}>
+        <Choice legend={t.role} value={role} onChange={setRole} options={givable()} />
         <div class="actions">
           <Button
             type="submit"
             kind="main"
             busy={submit.busy}
-            waits={role === of.role ? 'Nothing is changed' : waits.value}
+            waits={role === of.role ? common.nothingIsChanged : waits.value}
           >
-            Change the role
+            {t.changeTheRole}
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Button onClick={onClose}>{common.cancel}</Button>
         </div>
       </Form>
     </Dialog>
@@ -93,17 +95,18 @@ function Change({ of, onDone, onClose }: { of: Member; onDone: () => void; onClo
 function StateOf({ member }: { member: Member }) {
   switch (member.state) {
     case 'active':
-      return <Badge kind="good">Active</Badge>;
+      return <Badge kind="good">{t.active}</Badge>;
     case 'suspended':
-      return <Badge kind="warn">Suspended</Badge>;
+      return <Badge kind="warn">{t.suspended}</Badge>;
     case 'invited':
       return (
         <>
-          <Badge kind="info">Invited</Badge>
+          <Badge kind="info">{t.invited}</Badge>
           {member.invite_until_at !== null && (
             <span class="cell-note">
               {' '}
-              until <On at={member.invite_until_at} />
+              {t.until}
+              <On at={member.invite_until_at} />
             </span>
           )}
         </>
@@ -131,10 +134,10 @@ async function attempt(what: () => Promise<void>): Promise<void> {
 }
 
 function MemberRow({ member, onChange, onLink, again }: RowProps) {
-  const cannot = may(WRITE) ? waits.value : 'Your role changes no members';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleChangesNoMembers;
   const isActive = member.state === 'active';
   const remove = (): void =>
-    deleteLater(member.id, `“${member.name}” is being removed`, (isLast) =>
+    deleteLater(member.id, t.nameIsBeingRemoved(member.name), (isLast) =>
       ask(deleteMembersMember, { path: { member: member.id }, keepalive: isLast }),
     );
   const suspend = (): Promise<void> =>
@@ -151,7 +154,7 @@ function MemberRow({ member, onChange, onLink, again }: RowProps) {
         <span class="cell-main">{member.name}</span>
         {member.subject !== null && (
           <span class="cell-note">
-            {member.issuer === null ? member.subject : `${member.subject} at ${member.issuer}`}
+            {member.issuer === null ? member.subject : t.subjectAtIssuer(member.subject, member.issuer)}
           </span>
         )}
       </Cell>
@@ -161,17 +164,17 @@ function MemberRow({ member, onChange, onLink, again }: RowProps) {
       </Cell>
       <Cell of="Actions">
         <span class="cell-actions">
-          <Button kind="quiet" waits={cannot} onClick={onChange} label={`Change the role of ${member.name}`}>
-            Role
+          <Button kind="quiet" waits={cannot} onClick={onChange} label={t.changeTheRoleOfName(member.name)}>
+            {t.role}
           </Button>
           {member.state !== 'invited' && (
             <Button
               kind="quiet"
               waits={cannot}
               onClick={() => void suspend()}
-              label={`${isActive ? 'Suspend' : 'Readmit'} ${member.name}`}
+              label={`${isActive ? t.suspend : t.readmit} ${member.name}`}
             >
-              {isActive ? 'Suspend' : 'Readmit'}
+              {isActive ? t.suspend : t.readmit}
             </Button>
           )}
           {member.issuer === null && member.state !== 'suspended' && (
@@ -179,13 +182,13 @@ function MemberRow({ member, onChange, onLink, again }: RowProps) {
               kind="quiet"
               waits={cannot}
               onClick={() => void link()}
-              label={`New link for ${member.name}`}
+              label={t.newLinkForName(member.name)}
             >
-              New link
+              {t.newLink}
             </Button>
           )}
-          <Button kind="quiet" waits={cannot} onClick={remove} label={`Remove ${member.name}`}>
-            Remove
+          <Button kind="quiet" waits={cannot} onClick={remove} label={t.removeName(member.name)}>
+            {t.remove}
           </Button>
         </span>
       </Cell>
@@ -198,15 +201,18 @@ function Link({ of, onClose }: { of: Member; onClose: () => void }) {
   const url = new URL(of.invite_url ?? '', location.origin).href;
   return (
     <section class="panel" aria-labelledby="link-title">
-      <h2 id="link-title">The link for “{of.name}”</h2>
+      <h2 id="link-title">
+        {t.theLinkFor}
+        {of.name}”
+      </h2>
       <p class="panel-lead">
-        It is shown this once, and works once
-        {of.invite_until_at === null ? '' : `, until ${exactAt(of.invite_until_at)}`}. Whoever opens it is{' '}
-        {of.name}.
+        {t.itIsShownThisOnceAnd}
+        {of.invite_until_at === null ? '' : t.untilExact(exactAt(of.invite_until_at))}
+        {t.whoeverOpensItIs} {of.name}.
       </p>
-      <Secret label="Link" secret={url} copyLabel="Copy link" main />
+      <Secret label={t.link} secret={url} copyLabel={t.copyLink} main />
       <Button kind="quiet" onClick={onClose}>
-        I have it
+        {common.iHaveIt}
       </Button>
     </section>
   );
@@ -222,33 +228,33 @@ export function MembersPage() {
     setInviting(false);
     pages.again();
   };
-  const cannot = may(WRITE) ? waits.value : 'Your role invites nobody';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleInvitesNobody;
   return (
     <>
       <PageHead
-        title="Members"
+        title={common.members}
         action={
           <Button kind="main" icon="add" onClick={() => setInviting(true)} waits={cannot}>
-            Invite
+            {t.invite}
           </Button>
         }
       >
-        <p class="page-lead">People who sign in here. Programs have API keys instead.</p>
+        <p class="page-lead">{t.peopleWhoSignInHerePrograms}</p>
       </PageHead>
       {made?.invite_url !== undefined && <Link of={made} onClose={() => setMade(null)} />}
       <Loaded
         resource={pages.resource.value}
-        what="The members cannot be shown."
+        what={t.theMembersCannotBeShown}
         again={pages.again}
         placeholder={<Placeholder rows={4} />}
       >
         {({ items, next_cursor }) => {
           const shown = items.filter(({ id }) => !leaving.value.has(id));
           if (shown.length === 0)
-            return <Empty title="No member yet">Invite the people who stream with you.</Empty>;
+            return <Empty title={t.noMemberYet}>{t.inviteThePeopleWhoStreamWith}</Empty>;
           return (
             <>
-              <Table caption="Members" columns={['Name', 'Role', 'State', 'Actions']}>
+              <Table caption="Members" columns={[t.name, t.role, t.state, common.actions]}>
                 {shown.map((member) => (
                   <MemberRow
                     key={member.id}
@@ -259,7 +265,7 @@ export function MembersPage() {
                   />
                 ))}
               </Table>
-              <Pager pages={pages} next={next_cursor} words={['Earlier', 'Later']} />
+              <Pager pages={pages} next={next_cursor} words={[common.earlier, common.later]} />
             </>
           );
         }}

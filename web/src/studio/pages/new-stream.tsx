@@ -4,6 +4,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { postStreams, type Stream } from '../../api/generated/api';
 import { ask } from '../../api/request';
 import { latest } from '../../api/resource';
+import { common } from '../../text/en';
+import { newStream as t } from '../../text/en-later';
 import { Button, LinkButton } from '../../ui/button';
 import { TextField } from '../../ui/field';
 import { Form } from '../../ui/form';
@@ -22,14 +24,14 @@ function Made({ stream, secret }: { stream: Stream; secret: string }) {
   const shown = latest(watched.resource.value) ?? stream;
   return (
     <>
-      <PageHead title={stream.title || stream.name} back={['/studio/streams', 'Streams']}>
-        <p class="page-lead">Your stream is made. Give its key to your encoder, and start.</p>
+      <PageHead title={stream.title || stream.name} back={['/studio/streams', common.streams]}>
+        <p class="page-lead">{t.yourStreamIsMadeGiveIts}</p>
       </PageHead>
       <KeyPanel stream={stream} secret={secret} />
       <Steps stream={shown} />
       <div class="actions">
         <LinkButton href={streamPath(stream.name)} icon="pulse">
-          Open the stream
+          {t.openTheStream}
         </LinkButton>
       </div>
     </>
@@ -55,23 +57,21 @@ export function NewStreamPage() {
   if (made?.key.secret !== undefined) return <Made stream={made} secret={made.key.secret} />;
   return (
     <>
-      <PageHead title="New stream" back={['/studio/streams', 'Streams']}>
-        <p class="page-lead">
-          Viewers find it under its name. The title can be changed at any time, the name stays.
-        </p>
+      <PageHead title={t.newStream} back={['/studio/streams', common.streams]}>
+        <p class="page-lead">{t.viewersFindItUnderItsName}</p>
       </PageHead>
-      <Form submit={submit} failed="The stream was not made." fields={['name', 'title']}>
+      <Form submit={submit} failed={t.theStreamWasNotMade} fields={['name', 'title']}>
         <TextField
-          label="Title"
+          label={t.title}
           value={title}
           onInput={setTitle}
           maxLength={200}
-          placeholder="Sunday concert"
+          placeholder={t.sundayConcert}
           error={codeText(submit.error?.of('title') ?? null)}
         />
         <TextField
-          label="Name"
-          hint="Letters, digits, “-” and “_”. It stands in addresses and in signatures, so it stays."
+          label={t.name}
+          hint={t.lettersDigitsAndItStandsIn}
           value={proposed}
           onInput={setName}
           prefix={prefix}
@@ -85,12 +85,12 @@ export function NewStreamPage() {
             type="submit"
             kind="main"
             busy={submit.busy}
-            waits={may('streams:write') ? waits.value : 'Your role makes no streams'}
+            waits={may('streams:write') ? waits.value : t.yourRoleMakesNoStreams}
           >
-            Create
+            {t.create}
           </Button>
           <LinkButton href="/studio/streams" kind="quiet">
-            Cancel
+            {common.cancel}
           </LinkButton>
         </div>
       </Form>
@@ -99,5 +99,5 @@ export function NewStreamPage() {
 }
 
 function nameError(code: string | null, type: string): string | null {
-  return type === 'name-taken' ? 'A stream has this name already. Use another.' : codeText(code);
+  return type === 'name-taken' ? t.aStreamHasThisNameAlready : codeText(code);
 }

@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { postStreamsStreamWatch, type Stream } from '../../api/generated/api';
 import { ApiError, ask } from '../../api/request';
+import { preview as t } from '../../text/en';
 import { Poster } from './streams';
 
 /** Where the frame's page is; null until that is known, or where there is none. */
@@ -28,5 +29,5 @@ function useFrame(stream: Stream): string | null {
 export function Preview({ stream }: { stream: Stream }) {
   const frame = useFrame(stream);
   if (frame === null) return <Poster stream={stream} />;
-  return <iframe title="What viewers see" src={frame} allow="autoplay; fullscreen" />;
+  return <iframe title={t.whatViewersSee} src={frame} allow="autoplay; fullscreen" />;
 }

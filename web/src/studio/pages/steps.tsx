@@ -3,13 +3,14 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Stream } from '../../api/generated/api';
 import { livePlaylist } from '../../routes';
+import { steps as t } from '../../text/en';
 import { Icon } from '../../ui/icon';
 import { stepsDone } from '../publish';
 
 /** How often it is asked whether viewers can play, milliseconds. */
 const ASK_MS = 2_000;
 
-const LABELS = ['Your key is used', 'A picture comes in', 'It is sealed', 'Viewers can play it'] as const;
+const LABELS = [t.yourKeyIsUsed, t.aPictureComesIn, t.itIsSealed, t.viewersCanPlayIt] as const;
 
 /** Whether a node answers with the stream's playlist, as it does to any viewer. */
 function usePlayable(stream: Stream): boolean {
@@ -33,7 +34,7 @@ export function Steps({ stream }: { stream: Stream }) {
   const next = done.indexOf(false);
   return (
     <section class="panel" aria-labelledby="steps-title">
-      <h2 id="steps-title">On the way to your viewers</h2>
+      <h2 id="steps-title">{t.onTheWayToYourViewers}</h2>
       <ol class="steps">
         {LABELS.map((label, index) => {
           const state = done[index] ? 'done' : index === next ? 'next' : 'later';
@@ -49,7 +50,7 @@ export function Steps({ stream }: { stream: Stream }) {
         })}
       </ol>
       <p class="panel-note" role="status">
-        {next === -1 ? 'You are live.' : done[0] ? '' : 'Waiting for your encoder.'}
+        {next === -1 ? t.youAreLive : done[0] ? '' : t.waitingForYourEncoder}
       </p>
     </section>
   );

@@ -3,6 +3,8 @@
 import { useState } from 'preact/hooks';
 import { patchStreamsStream, postViewerTokens, type Stream, type ViewerToken } from '../../api/generated/api';
 import { ask } from '../../api/request';
+import { common } from '../../text/en';
+import { streamAccess as t } from '../../text/en-later';
 import { Button } from '../../ui/button';
 import { CopyLine } from '../../ui/copy';
 import { Choice, SelectField, TextField } from '../../ui/field';
@@ -14,10 +16,10 @@ import { may, waits } from '../session';
 import { useSubmit } from '../submit';
 
 const VISIBILITIES: ReadonlyArray<readonly [id: string, label: string, about: string]> = [
-  ['public', 'Everybody', 'It stands on the first page while it is live.'],
-  ['unlisted', 'Whoever has the address', 'It stands on no page.'],
-  ['members', 'Members', 'Whoever is signed in and belongs to this tenant.'],
-  ['token', 'Whoever has a token', 'You hand tokens out, or your website does.'],
+  ['public', t.everybody, t.itStandsOnTheFirstPage],
+  ['unlisted', t.whoeverHasTheAddress, t.itStandsOnNoPage],
+  ['members', common.members, t.whoeverIsSignedInAndBelongs],
+  ['token', t.whoeverHasAToken, t.youHandTokensOutOrYour],
 ];
 
 const EMBEDS: ReadonlyArray<readonly [id: string, label: string]> = [
@@ -42,22 +44,22 @@ function Viewers({ stream }: { stream: Stream }) {
   const submit = useSubmit(async () => {
     await ask(patchStreamsStream, { path: { stream: stream.name }, body: { visibility } });
     setKept(visibility);
-    say('Saved');
+    say(common.saved);
   });
-  const cannot = may('streams:write') ? waits.value : 'Your role changes no streams';
+  const cannot = may('streams:write') ? waits.value : common.yourRoleChangesNoStreams;
   return (
     <section class="panel" aria-labelledby="viewers-title">
-      <h2 id="viewers-title">Who may watch</h2>
-      <Form submit={submit} failed="Nothing was saved.">
-        <Choice legend="Viewers" value={visibility} onChange={setVisibility} options={VISIBILITIES} />
+      <h2 id="viewers-title">{t.whoMayWatch}</h2>
+      <Form submit={submit} failed={common.nothingWasSaved}>
+        <Choice legend={t.viewers} value={visibility} onChange={setVisibility} options={VISIBILITIES} />
         <div class="actions">
           <Button
             type="submit"
             kind="main"
             busy={submit.busy}
-            waits={visibility === kept ? 'Nothing is changed' : cannot}
+            waits={visibility === kept ? common.nothingIsChanged : cannot}
           >
-            Save
+            {common.save}
           </Button>
         </div>
       </Form>
@@ -75,24 +77,28 @@ function Token({ stream }: { stream: Stream }) {
   const page = made && `${location.origin}/watch/${encodeURIComponent(stream.name)}#t=${made.token}`;
   return (
     <section class="panel" aria-labelledby="token-title">
-      <h2 id="token-title">Viewer tokens</h2>
-      <p>A token opens this stream for whoever has it, until its time is over.</p>
-      <Form submit={submit} failed="The token was not made.">
-        <SelectField label="It counts for" value={life} onChange={setLife} options={LIVES} />
+      <h2 id="token-title">{t.viewerTokens}</h2>
+      <p>{t.aTokenOpensThisStreamFor}</p>
+      <Form submit={submit} failed={t.theTokenWasNotMade}>
+        <SelectField label={t.itCountsFor} value={life} onChange={setLife} options={LIVES} />
         <div class="actions">
           <Button
             type="submit"
             busy={submit.busy}
-            waits={may('tokens:write') ? waits.value : 'Your role makes no tokens'}
+            waits={may('tokens:write') ? waits.value : t.yourRoleMakesNoTokens}
           >
-            Make a token
+            {t.makeAToken}
           </Button>
         </div>
       </Form>
       {made && page !== null && (
         <>
-          <Secret key={made.token} label="Page" secret={page} copyLabel="Copy address" />
-          <p class="panel-note">Until {exactAt(made.expires_at)}. It is shown this once.</p>
+          <Secret key={made.token} label={t.page} secret={page} copyLabel={t.copyAddress} />
+          <p class="panel-note">
+            {t.until}
+            {exactAt(made.expires_at)}
+            {t.itIsShownThisOnce}
+          </p>
         </>
       )}
     </section>
@@ -107,34 +113,34 @@ function Embed({ stream }: { stream: Stream }) {
     const origins = sites.split(/\s+/).filter((site) => site !== '');
     await ask(patchStreamsStream, { path: { stream: stream.name }, body: { embed, origins } });
     setKept({ embed, sites });
-    say('Saved');
+    say(common.saved);
   });
   const wrong = submit.error?.errors.find(({ pointer }) => pointer.startsWith('#/origins'));
   const line = wrong && sites.split(/\s+/)[Number(wrong.pointer.split('/')[2] ?? 0)];
   const isChanged = embed !== kept.embed || sites !== kept.sites;
-  const cannot = may('streams:write') ? waits.value : 'Your role changes no streams';
+  const cannot = may('streams:write') ? waits.value : common.yourRoleChangesNoStreams;
   return (
     <section class="panel" aria-labelledby="embed-title">
-      <h2 id="embed-title">On other sites</h2>
-      <Form submit={submit} failed="Nothing was saved.">
-        <SelectField label="The player may stand" value={embed} onChange={setEmbed} options={EMBEDS} />
+      <h2 id="embed-title">{t.onOtherSites}</h2>
+      <Form submit={submit} failed={common.nothingWasSaved}>
+        <SelectField label={t.thePlayerMayStand} value={embed} onChange={setEmbed} options={EMBEDS} />
         <TextField
-          label="Sites"
-          hint="One a line, such as https://town.example. Only these may read the stream by script, too; without one, every site may."
+          label={t.sites}
+          hint={t.oneALineSuchAsHttps}
           rows={3}
           mono
           value={sites}
           onInput={setSites}
-          error={wrong ? `This is no site: ${line ?? ''}. Write https:// and a host.` : null}
+          error={wrong ? t.thisIsNoSiteValueWrite(line ?? '') : null}
         />
         <div class="actions">
-          <Button type="submit" busy={submit.busy} waits={isChanged ? cannot : 'Nothing is changed'}>
-            Save
+          <Button type="submit" busy={submit.busy} waits={isChanged ? cannot : common.nothingIsChanged}>
+            {common.save}
           </Button>
         </div>
       </Form>
       {embed !== 'nowhere' && (
-        <CopyLine label="Code" text={embedCode(location.origin, stream.name)} copyLabel="Copy code" />
+        <CopyLine label={t.code} text={embedCode(location.origin, stream.name)} copyLabel={t.copyCode} />
       )}
     </section>
   );
@@ -145,14 +151,14 @@ export function AccessTab({ stream }: { stream: Stream }) {
   return (
     <div class="panels">
       <section class="panel" aria-labelledby="share-title">
-        <h2 id="share-title">Share</h2>
-        <CopyLine label="Page" text={`${location.origin}/watch/${name}`} copyLabel="Copy address" />
+        <h2 id="share-title">{t.share}</h2>
+        <CopyLine label={t.page} text={`${location.origin}/watch/${name}`} copyLabel={t.copyAddress} />
         <CopyLine
-          label="Players"
+          label={t.players}
           text={`${location.origin}/live/${name}/index.m3u8`}
-          copyLabel="Copy address"
+          copyLabel={t.copyAddress}
         />
-        <p class="panel-note">VLC, ffplay and any HLS player open the second one.</p>
+        <p class="panel-note">{t.vlcFfplayAndAnyHlsPlayer}</p>
       </section>
       {stream.visibility !== undefined && (
         <>

@@ -9,6 +9,8 @@ import {
 } from '../../api/generated/api';
 import { changed, merge } from '../../api/merge';
 import { ApiError, ask } from '../../api/request';
+import { common } from '../../text/en';
+import { streamSettings as t } from '../../text/en-later';
 import { Button } from '../../ui/button';
 import { Dialog } from '../../ui/dialog';
 import { TextField } from '../../ui/field';
@@ -29,9 +31,9 @@ interface Texts extends Record<string, unknown> {
 }
 
 const LABELS: Record<keyof Texts & string, string> = {
-  title: 'Title',
-  description: 'Description',
-  category: 'Category',
+  title: t.title,
+  description: t.description,
+  category: t.category,
 };
 const textsOf = ({ title, description, category }: Stream): Texts => ({ title, description, category });
 
@@ -55,18 +57,18 @@ function Both({
   return (
     <div class="notice notice-warn" role="alert">
       <div>
-        <p class="notice-title">Somebody else changed this, too.</p>
-        <p>Choose what to keep, and save again.</p>
+        <p class="notice-title">{t.somebodyElseChangedThisToo}</p>
+        <p>{t.chooseWhatToKeepAndSave}</p>
         {fields.map((field) => (
           <div key={field} class="both">
             <p class="both-name">{LABELS[field]}</p>
             <p>
-              <span class="both-label">Yours</span> {String(mine[field]) || '–'}
+              <span class="both-label">{t.yours}</span> {String(mine[field]) || '–'}
             </p>
             <p>
-              <span class="both-label">Theirs</span> {String(theirs[field]) || '–'}
+              <span class="both-label">{t.theirs}</span> {String(theirs[field]) || '–'}
             </p>
-            <Button onClick={() => take(field)}>Take theirs</Button>
+            <Button onClick={() => take(field)}>{t.takeTheirs}</Button>
           </div>
         ))}
       </div>
@@ -90,7 +92,7 @@ function TextsForm({ row, onRow }: { row: Row; onRow: (row: Row) => void }) {
     setBase(theirs);
     setEtag(theirTag);
     setConflict(merged.conflicts.length > 0 ? { theirs, fields: merged.conflicts } : null);
-    if (merged.conflicts.length === 0) say('Somebody else changed other fields. Save again to keep yours.');
+    if (merged.conflicts.length === 0) say(t.somebodyElseChangedOtherFieldsSave);
   };
   const submit = useSubmit(async () => {
     try {
@@ -104,17 +106,17 @@ function TextsForm({ row, onRow }: { row: Row; onRow: (row: Row) => void }) {
       setEtag(newTag);
       setConflict(null);
       onRow({ stream: value, etag: newTag });
-      say('Saved');
+      say(common.saved);
     } catch (error) {
       if (!(error instanceof ApiError) || error.type !== 'version-mismatch') throw error;
       await meet();
     }
   });
-  const cannot = may('streams:write') ? waits.value : 'Your role changes no streams';
+  const cannot = may('streams:write') ? waits.value : common.yourRoleChangesNoStreams;
   return (
     <section class="panel" aria-labelledby="texts-title">
-      <h2 id="texts-title">What viewers read</h2>
-      <Form submit={submit} failed="Nothing was saved." fields={['title', 'description', 'category']}>
+      <h2 id="texts-title">{t.whatViewersRead}</h2>
+      <Form submit={submit} failed={common.nothingWasSaved} fields={['title', 'description', 'category']}>
         {conflict && (
           <Both
             {...conflict}
@@ -127,14 +129,14 @@ function TextsForm({ row, onRow }: { row: Row; onRow: (row: Row) => void }) {
           />
         )}
         <TextField
-          label="Title"
+          label={t.title}
           value={mine.title}
           onInput={(value) => set('title', value)}
           maxLength={200}
           error={codeText(submit.error?.of('title') ?? null)}
         />
         <TextField
-          label="Description"
+          label={t.description}
           rows={4}
           value={mine.description}
           onInput={(value) => set('description', value)}
@@ -142,7 +144,7 @@ function TextsForm({ row, onRow }: { row: Row; onRow: (row: Row) => void }) {
           error={codeText(submit.error?.of('description') ?? null)}
         />
         <TextField
-          label="Category"
+          label={t.category}
           value={mine.category}
           onInput={(value) => set('category', value)}
           maxLength={50}
@@ -153,9 +155,9 @@ function TextsForm({ row, onRow }: { row: Row; onRow: (row: Row) => void }) {
             type="submit"
             kind="main"
             busy={submit.busy}
-            waits={isChanged ? cannot : 'Nothing is changed'}
+            waits={isChanged ? cannot : common.nothingIsChanged}
           >
-            Save
+            {common.save}
           </Button>
         </div>
       </Form>
@@ -178,29 +180,30 @@ function RotateKey({ stream }: { stream: Stream }) {
   if (made && secret !== undefined) return <KeyPanel stream={made} secret={secret} />;
   return (
     <section class="panel" aria-labelledby="rotate-title">
-      <h2 id="rotate-title">Stream key</h2>
+      <h2 id="rotate-title">{t.streamKey}</h2>
       <p>
-        The key in use is <code>{stream.key.hint}</code>. Replace it when it was lost, or when somebody saw
-        it.
+        {t.theKeyInUseIs}
+        <code>{stream.key.hint}</code>
+        {t.replaceItWhenItWasLost}
       </p>
       <div class="actions">
         <Button
           icon="key"
           onClick={() => setAsking(true)}
-          waits={may('streams:keys') ? waits.value : 'Your role makes no keys'}
+          waits={may('streams:keys') ? waits.value : t.yourRoleMakesNoKeys}
         >
-          Make a new key
+          {t.makeANewKey}
         </Button>
       </div>
       {isAsking && (
-        <Dialog title="Make a new key?" onClose={() => setAsking(false)}>
-          <p>The key in use ends at once, and whoever broadcasts with it is disconnected.</p>
-          {submit.error && <Failure error={submit.error} what="The key was not replaced." />}
+        <Dialog title={t.makeANewKey2} onClose={() => setAsking(false)}>
+          <p>{t.theKeyInUseEndsAt}</p>
+          {submit.error && <Failure error={submit.error} what={t.theKeyWasNotReplaced} />}
           <div class="actions">
             <Button kind="main" busy={submit.busy} onClick={() => void submit.send()}>
-              Make a new key
+              {t.makeANewKey}
             </Button>
-            <Button onClick={() => setAsking(false)}>Keep the key</Button>
+            <Button onClick={() => setAsking(false)}>{t.keepTheKey}</Button>
           </div>
         </Dialog>
       )}
@@ -210,22 +213,22 @@ function RotateKey({ stream }: { stream: Stream }) {
 
 function DeleteStream({ name, id }: { name: string; id: string }) {
   const remove = (): void => {
-    deleteLater(id, `“${name}” is being deleted`, (isLast) =>
+    deleteLater(id, t.nameIsBeingDeleted(name), (isLast) =>
       ask(deleteStreamsStream, { path: { stream: name }, keepalive: isLast }),
     );
     go('/studio/streams');
   };
   return (
     <section class="panel panel-end" aria-labelledby="delete-title">
-      <h2 id="delete-title">Delete the stream</h2>
-      <p>Its page and its key go, and a broadcast ends. You have eight seconds to take that back.</p>
+      <h2 id="delete-title">{t.deleteTheStream}</h2>
+      <p>{t.itsPageAndItsKeyGo}</p>
       <div class="actions">
         <Button
           kind="danger"
           onClick={remove}
-          waits={may('streams:write') ? waits.value : 'Your role deletes no streams'}
+          waits={may('streams:write') ? waits.value : t.yourRoleDeletesNoStreams}
         >
-          Delete the stream
+          {t.deleteTheStream}
         </Button>
       </div>
     </section>
@@ -248,9 +251,7 @@ export function SettingsTab({ name, id }: { name: string; id: string }) {
     };
   }, [name, attempt]);
   if (error)
-    return (
-      <Failure error={error} what="The settings cannot be shown." again={() => setAttempt(attempt + 1)} />
-    );
+    return <Failure error={error} what={t.theSettingsCannotBeShown} again={() => setAttempt(attempt + 1)} />;
   if (!row) return <Placeholder rows={4} />;
   return (
     <div class="panels">

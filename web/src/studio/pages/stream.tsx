@@ -1,8 +1,9 @@
-/** `/studio/streams/{stream}`: one stream, in four tabs. */
+/** `/studio/streams/{stream}`: one stream, in five tabs. */
 
 import { useEffect } from 'preact/hooks';
 import type { Stream } from '../../api/generated/api';
 import { bitrate, duration } from '../../format';
+import { common, streamPage as t } from '../../text/en';
 import { StateBadge, stateOf } from '../../ui/badge';
 import { LinkButton } from '../../ui/button';
 import { Icon } from '../../ui/icon';
@@ -21,13 +22,15 @@ import { Preview } from './preview';
 import { Steps } from './steps';
 
 const AccessTab = lazy(async () => (await import('./stream-access')).AccessTab);
+const ChatTab = lazy(async () => (await import('./stream-chat')).ChatTab);
 const SettingsTab = lazy(async () => (await import('./stream-settings')).SettingsTab);
 
 const TABS: ReadonlyArray<readonly [StreamTab, string]> = [
-  ['live', 'Live'],
-  ['health', 'Health'],
-  ['access', 'Access'],
-  ['settings', 'Settings'],
+  ['live', t.live],
+  ['health', t.health],
+  ['access', t.access],
+  ['chat', t.chat],
+  ['settings', common.settings],
 ];
 
 /** What a tab of the browser says of the stream: `● hall` while it is live, `! 2` with warnings. Pure. */
@@ -35,7 +38,7 @@ export function tabTitle(stream: Stream): string {
   const count = openWarnings(stream.input).length;
   const isLive = stream.live?.state === 'live';
   const mark = count > 0 ? `! ${count} ` : isLive ? '● ' : '';
-  return `${mark}${stream.title || stream.name} · Studio · Sealcast`;
+  return t.markValueStudioSealcast(mark, stream.title || stream.name);
 }
 
 function Standing({ stream }: { stream: Stream }) {
@@ -45,14 +48,14 @@ function Standing({ stream }: { stream: Stream }) {
     live?.started_at !== undefined && state !== 'idle' && state !== 'ended'
       ? `for ${duration(now.value - live.started_at)}`
       : '';
-  const away =
-    input?.away_since === undefined ? '' : `the encoder is away since ${clockAt(input.away_since)}`;
+  const away = input?.away_since === undefined ? '' : t.theEncoderIsAwaySinceClock(clockAt(input.away_since));
   return (
     <p class="standing">
       <StateBadge state={state} />
       <span>{[since, away, input?.slate ? 'viewers see the slate' : ''].filter(Boolean).join(', ')}</span>
       <a class="link" href={`/watch/${encodeURIComponent(stream.name)}`} target="_blank" rel="noopener">
-        Viewers’ page <Icon name="external" />
+        {t.viewersPage}
+        <Icon name="external" />
       </a>
     </p>
   );
@@ -62,7 +65,7 @@ function WarningCards({ stream }: { stream: Stream }) {
   const all = stream.input?.warnings ?? [];
   if (all.length === 0) return null;
   return (
-    <ul class="warnings" aria-label="Warnings">
+    <ul class="warnings" aria-label={t.warnings}>
       {all.map((warning) => {
         const isOver = warning.until !== undefined;
         const kind = isOver ? 'over' : warning.severity === 'note' ? 'info' : 'warn';
@@ -77,7 +80,7 @@ function WarningCards({ stream }: { stream: Stream }) {
               <p>{warning.text}</p>
               <p class="warning-when">
                 {isOver
-                  ? `${clockAt(warning.since)} to ${clockAt(warning.until ?? 0)}`
+                  ? t.clockToClock2(clockAt(warning.since), clockAt(warning.until ?? 0))
                   : `since ${clockAt(warning.since)}`}
               </p>
             </div>
@@ -98,10 +101,11 @@ function LiveTab({ stream }: { stream: Stream }) {
       <>
         <Steps stream={stream} />
         <p class="page-note">
-          Your encoder needs the stream’s key (…{stream.key.hint.replace(/^…/, '')}). A lost one is replaced
-          under{' '}
+          {t.yourEncoderNeedsTheStreamS}
+          {stream.key.hint.replace(/^…/, '')}
+          {t.aLostOneIsReplacedUnder}{' '}
           <a class="link" href={streamPath(stream.name, 'settings')}>
-            Settings
+            {common.settings}
           </a>
           .
         </p>
@@ -113,32 +117,30 @@ function LiveTab({ stream }: { stream: Stream }) {
       <div class="live-picture">
         <Preview stream={stream} />
         <LogLine history={history} />
-        <p class="log-line-note">
-          The last minute: a mark for each second that was sealed, a hollow one for a gap.
-        </p>
+        <p class="log-line-note">{t.theLastMinuteAMarkFor}</p>
       </div>
       <div class="live-side">
         <dl class="stats">
           <Stat
-            label="Bit rate"
+            label={common.bitRate}
             value={input?.bit_rate === undefined ? '–' : bitrate(input.bit_rate)}
             note={
               input?.pace_permille === undefined
                 ? undefined
-                : `${Math.round(input.pace_permille / 10)} % of real time`
+                : t.valueOfRealTime(Math.round(input.pace_permille / 10))
             }
           />
           <Stat
-            label="Picture"
+            label={t.picture}
             value={video ? `${video.width} × ${video.height}` : '–'}
             note={rate === undefined ? undefined : frames(rate)}
           />
           <Stat
-            label="Warnings"
+            label={t.warnings}
             value={openWarnings(input).length}
             kind={openWarnings(input).length > 0 ? 'warn' : undefined}
           />
-          <Stat label="Reconnects" value={input?.reconnects ?? '–'} />
+          <Stat label={t.reconnects} value={input?.reconnects ?? '–'} />
         </dl>
         <WarningCards stream={stream} />
         <BitRate history={history} />
@@ -152,10 +154,10 @@ function HealthTab({ stream }: { stream: Stream }) {
   if (!input) {
     return (
       <Empty
-        title="Nothing comes in"
-        action={<LinkButton href={streamPath(stream.name)}>See what is next</LinkButton>}
+        title={t.nothingComesIn}
+        action={<LinkButton href={streamPath(stream.name)}>{t.seeWhatIsNext}</LinkButton>}
       >
-        While an encoder is connected, this page says what it sends and what could be better.
+        {t.whileAnEncoderIsConnectedThis}
       </Empty>
     );
   }
@@ -163,12 +165,13 @@ function HealthTab({ stream }: { stream: Stream }) {
     <>
       {input.warnings.length === 0 && (
         <p class="all-well">
-          <Icon name="check" /> Nothing to mend.
+          <Icon name="check" />
+          {t.nothingToMend}
         </p>
       )}
       <WarningCards stream={stream} />
       <section class="panel" aria-labelledby="input-title">
-        <h2 id="input-title">What comes in</h2>
+        <h2 id="input-title">{t.whatComesIn}</h2>
         <dl class="rows">
           {inputRows(input).map(({ label, value, note }) => (
             <div key={label} class="row">
@@ -181,8 +184,8 @@ function HealthTab({ stream }: { stream: Stream }) {
           ))}
         </dl>
         <p class="panel-note">
-          Measured by the ingest over the last eight seconds,{' '}
-          {Math.max(0, Math.round((now.value - input.at) / 1_000))} s ago.
+          {t.measuredByTheIngestOverThe} {Math.max(0, Math.round((now.value - input.at) / 1_000))}
+          {t.sAgo}
         </p>
       </section>
     </>
@@ -199,23 +202,24 @@ export function StreamPage({ name, tab }: { name: string; tab: StreamTab }) {
   }, [browserTitle]);
   return (
     <>
-      <PageHead title={stream?.title || name} back={['/studio/streams', 'Streams']}>
+      <PageHead title={stream?.title || name} back={['/studio/streams', common.streams]}>
         {stream && <Standing stream={stream} />}
       </PageHead>
       <Tabs
-        label="Stream"
+        label={t.stream}
         open={tab}
         tabs={TABS.map(([id, label]) => [id, label, streamPath(name, id)] as const)}
       />
       <Loaded
         resource={known}
-        what="The stream cannot be shown."
+        what={t.theStreamCannotBeShown}
         again={again}
         placeholder={<Placeholder rows={4} />}
       >
         {(shown) => {
           if (tab === 'health') return <HealthTab stream={shown} />;
           if (tab === 'access') return <AccessTab stream={shown} />;
+          if (tab === 'chat') return <ChatTab stream={shown} />;
           if (tab === 'settings') return <SettingsTab name={shown.name} id={shown.id} />;
           return <LiveTab stream={shown} />;
         }}

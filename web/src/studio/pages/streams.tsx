@@ -5,6 +5,7 @@ import type { Stream } from '../../api/generated/api';
 import { latest } from '../../api/resource';
 import { duration } from '../../format';
 import { posterImage } from '../../routes';
+import { common, streamsPage as t } from '../../text/en';
 import { StateBadge, stateOf } from '../../ui/badge';
 import { LinkButton } from '../../ui/button';
 import { Icon } from '../../ui/icon';
@@ -61,7 +62,7 @@ export function Warnings({ stream }: { stream: Stream }) {
     <p class="stream-warning">
       <Icon name="alert" />
       {warningTitle(first)}
-      {open.length > 1 && ` and ${open.length - 1} more`}
+      {open.length > 1 && t.andValueMore(open.length - 1)}
     </p>
   );
 }
@@ -81,7 +82,9 @@ function StreamRow({ stream }: { stream: Stream }) {
           <StateBadge state={state} />
           <span class="stream-when">{when(stream)}</span>
         </span>
-        <span class="stream-input">{line ?? (state === 'idle' ? `Key ${stream.key.hint}` : 'No input')}</span>
+        <span class="stream-input">
+          {line ?? (state === 'idle' ? t.keyHint(stream.key.hint) : t.noInput)}
+        </span>
         <span class="stream-line">
           {(state === 'live' || state === 'reconnecting') && (
             <LogLine history={historyOf(stream.name).value} />
@@ -98,16 +101,16 @@ function List({ streams }: { streams: Streams }) {
   if (shown.length === 0) {
     return (
       <Empty
-        title="No stream yet"
+        title={t.noStreamYet}
         action={
           may('streams:write') && (
             <LinkButton href="/studio/new" kind="main" icon="add">
-              Make your first stream
+              {t.makeYourFirstStream}
             </LinkButton>
           )
         }
       >
-        A stream has a name, a page for its viewers, and a key for your encoder.
+        {t.aStreamHasANameA}
       </Empty>
     );
   }
@@ -119,7 +122,11 @@ function List({ streams }: { streams: Streams }) {
         ))}
       </ul>
       {streams.hasMore && (
-        <p class="page-note">These are the first {streams.items.length}. The API has all of them.</p>
+        <p class="page-note">
+          {t.theseAreTheFirst}
+          {streams.items.length}
+          {t.theApiHasAllOfThem}
+        </p>
       )}
     </>
   );
@@ -139,19 +146,19 @@ export function StreamsPage({ isStart }: { isStart: boolean }) {
   return (
     <>
       <PageHead
-        title="Streams"
+        title={common.streams}
         action={
           !isEmpty &&
           may('streams:write') && (
             <LinkButton href="/studio/new" kind="main" icon="add">
-              New stream
+              {t.newStream}
             </LinkButton>
           )
         }
       />
       <Loaded
         resource={resource.value}
-        what="The streams cannot be shown."
+        what={t.theStreamsCannotBeShown}
         again={again}
         placeholder={<Placeholder rows={3} kind="stream" />}
       >

@@ -4,6 +4,8 @@ import { getUsage, type Quota, type Usage } from '../../api/generated/api';
 import { ask } from '../../api/request';
 import { watch } from '../../api/resource';
 import { bitrate, integer } from '../../format';
+import { common } from '../../text/en';
+import { usage as t } from '../../text/en-later';
 import { Loaded, Placeholder } from '../../ui/loaded';
 import { session } from '../session';
 import { PageHead } from '../shell';
@@ -15,18 +17,18 @@ const NEAR = 0.9;
 
 const bytes = (count: number): string =>
   count >= 1e12
-    ? `${(count / 1e12).toFixed(1)} TB`
+    ? t.valueTb((count / 1e12).toFixed(1))
     : count >= 1e9
-      ? `${(count / 1e9).toFixed(1)} GB`
-      : `${Math.round(count / 1e6)} MB`;
+      ? t.valueGb((count / 1e9).toFixed(1))
+      : t.valueMb(Math.round(count / 1e6));
 
 /** Quotas that limit something, as text. Pure. */
 export function limits(quota: Quota): Array<readonly [label: string, value: string]> {
   const all = [
-    ['Publishers at once', quota.publishers, integer],
-    ['Incoming bit rate', quota.input_bps, bitrate],
-    ['Bit rate to viewers', quota.egress_bps, bitrate],
-    ['Recordings', quota.storage_bytes, bytes],
+    [t.publishersAtOnce, quota.publishers, integer],
+    [t.incomingBitRate, quota.input_bps, bitrate],
+    [t.bitRateToViewers, quota.egress_bps, bitrate],
+    [t.recordings, quota.storage_bytes, bytes],
   ] as const;
   return all.flatMap(([label, value, format]) => (value === null ? [] : [[label, format(value)] as const]));
 }
@@ -61,13 +63,13 @@ function Figures({ usage }: { usage: Usage }) {
   return (
     <>
       <dl class="stats stats-wide">
-        <Used label="Streams" used={usage.used.streams} of={usage.quota.streams} />
-        <Used label="API keys" used={usage.used.api_keys} of={null} />
+        <Used label={common.streams} used={usage.used.streams} of={usage.quota.streams} />
+        <Used label={common.apiKeys} used={usage.used.api_keys} of={null} />
       </dl>
       <section class="panel" aria-labelledby="limits-title">
-        <h2 id="limits-title">Limits</h2>
+        <h2 id="limits-title">{t.limits}</h2>
         {others.length === 0 ? (
-          <p>No other limit is set for this tenant.</p>
+          <p>{t.noOtherLimitIsSetFor}</p>
         ) : (
           <dl class="rows">
             {others.map(([label, value]) => (
@@ -78,7 +80,7 @@ function Figures({ usage }: { usage: Usage }) {
             ))}
           </dl>
         )}
-        <p class="panel-note">The operator sets limits. Ask them for more.</p>
+        <p class="panel-note">{t.theOperatorSetsLimitsAskThem}</p>
       </section>
     </>
   );
@@ -91,12 +93,16 @@ export function UsagePage() {
   );
   return (
     <>
-      <PageHead title="Usage">
-        <p class="page-lead">What {session.value?.tenant.name || 'this tenant'} has, and what it may have.</p>
+      <PageHead title={t.usage}>
+        <p class="page-lead">
+          {t.what}
+          {session.value?.tenant.name || 'this tenant'}
+          {t.hasAndWhatItMayHave}
+        </p>
       </PageHead>
       <Loaded
         resource={resource.value}
-        what="The usage cannot be shown."
+        what={t.theUsageCannotBeShown}
         again={again}
         placeholder={<Placeholder rows={2} kind="tile" />}
       >

@@ -14,6 +14,8 @@ import {
 } from '../../api/generated/api';
 import { ApiError, ask } from '../../api/request';
 import { watch } from '../../api/resource';
+import { common } from '../../text/en';
+import { webhooks as t } from '../../text/en-later';
 import { Badge } from '../../ui/badge';
 import { Button } from '../../ui/button';
 import { Dialog } from '../../ui/dialog';
@@ -37,9 +39,9 @@ const DELIVERIES_MS = 4_000;
 const DELIVERIES_SHOWN = 20;
 
 const KINDS: ReadonlyArray<readonly [types: string, label: string, about: string]> = [
-  ['*', 'Everything', 'Streams, members, keys, webhooks.'],
-  ['stream.*', 'Streams', 'Made, live, ended, warnings.'],
-  ['stream.live stream.ended', 'Broadcasts', 'When one begins, and when it ends.'],
+  ['*', t.everything, t.streamsMembersKeysWebhooks],
+  ['stream.*', common.streams, t.madeLiveEndedWarnings],
+  ['stream.live stream.ended', t.broadcasts, t.whenOneBeginsAndWhenIt],
 ];
 
 async function attempt(what: () => Promise<void>): Promise<void> {
@@ -60,24 +62,24 @@ function NewWebhook({ onMade, onClose }: { onMade: (webhook: Webhook) => void; o
   });
   const code = submit.error?.of('url') ?? null;
   return (
-    <Dialog title="New webhook" onClose={onClose}>
-      <Form submit={submit} failed="The webhook was not made." fields={['url']}>
+    <Dialog title={t.newWebhook} onClose={onClose}>
+      <Form submit={submit} failed={t.theWebhookWasNotMade} fields={['url']}>
         <TextField
-          label="Address"
-          hint="https, and reachable from the internet."
+          label={t.address}
+          hint={t.httpsAndReachableFromTheInternet}
           type="url"
           value={url}
           onInput={setUrl}
-          placeholder="https://example.org/sealcast"
+          placeholder={t.httpsExampleOrgSealcast}
           required
           error={code === 'refused' ? (submit.error?.message ?? null) : codeText(code)}
         />
-        <Choice legend="What it hears of" value={types} onChange={setTypes} options={KINDS} />
+        <Choice legend={t.whatItHearsOf} value={types} onChange={setTypes} options={KINDS} />
         <div class="actions">
           <Button type="submit" kind="main" busy={submit.busy} waits={waits.value}>
-            Make the webhook
+            {t.makeTheWebhook}
           </Button>
-          <Button onClick={onClose}>Cancel</Button>
+          <Button onClick={onClose}>{common.cancel}</Button>
         </div>
       </Form>
     </Dialog>
@@ -85,14 +87,14 @@ function NewWebhook({ onMade, onClose }: { onMade: (webhook: Webhook) => void; o
 }
 
 function DeliveryState({ delivery }: { delivery: Delivery }) {
-  const tries = delivery.attempts > 1 ? ` after ${delivery.attempts} tries` : '';
+  const tries = delivery.attempts > 1 ? t.afterAttemptsTries(delivery.attempts) : '';
   switch (delivery.state) {
     case 'delivered':
-      return <Badge kind="good">{`Delivered${tries}`}</Badge>;
+      return <Badge kind="good">{t.deliveredTries(tries)}</Badge>;
     case 'pending':
-      return <Badge kind="info">{delivery.due_at ? `Due ${clockAt(delivery.due_at)}` : 'Waits'}</Badge>;
+      return <Badge kind="info">{delivery.due_at ? t.dueClock(clockAt(delivery.due_at)) : t.waits}</Badge>;
     case 'failed':
-      return <Badge kind="fault">{`Given up${tries}`}</Badge>;
+      return <Badge kind="fault">{t.givenUpTries(tries)}</Badge>;
     default:
       return <Badge kind="plain">{delivery.state}</Badge>;
   }
@@ -118,21 +120,21 @@ function Deliveries({ of, onClose }: { of: Webhook; onClose: () => void }) {
     attempt(async () => {
       const path = { webhook: of.id, delivery: delivery.id };
       await ask(postWebhooksWebhookDeliveriesDeliveryRedeliver, { path });
-      say('It is sent once more');
+      say(t.itIsSentOnceMore);
       again();
     });
   return (
-    <Dialog title="Deliveries" onClose={onClose}>
+    <Dialog title={t.deliveries} onClose={onClose}>
       <p class="mono">{of.url}</p>
       <Loaded
         resource={resource.value}
-        what="The deliveries cannot be shown."
+        what={t.theDeliveriesCannotBeShown}
         again={again}
         placeholder={<Placeholder rows={4} />}
       >
         {({ items }) =>
           items.length === 0 ? (
-            <Empty title="Nothing was sent yet">What happens from now on is.</Empty>
+            <Empty title={t.nothingWasSentYet}>{t.whatHappensFromNowOnIs}</Empty>
           ) : (
             <ul class="deliveries">
               {items.map((delivery) => (
@@ -140,17 +142,17 @@ function Deliveries({ of, onClose }: { of: Webhook; onClose: () => void }) {
                   <span class="mono">{delivery.type}</span>
                   <span class="cell-note">
                     <Ago at={delivery.created_at} />
-                    {delivery.status ? `, status ${delivery.status}` : ''}
+                    {delivery.status ? t.statusStatus(delivery.status) : ''}
                     {delivery.error ? `, ${delivery.error}` : ''}
                   </span>
                   <DeliveryState delivery={delivery} />
                   {delivery.state !== 'pending' && (
                     <Button
                       kind="quiet"
-                      waits={may(WRITE) ? waits.value : 'Your role sends nothing'}
+                      waits={may(WRITE) ? waits.value : t.yourRoleSendsNothing}
                       onClick={() => void redeliver(delivery)}
                     >
-                      Send again
+                      {t.sendAgain}
                     </Button>
                   )}
                 </li>
@@ -160,7 +162,7 @@ function Deliveries({ of, onClose }: { of: Webhook; onClose: () => void }) {
         }
       </Loaded>
       <div class="actions">
-        <Button onClick={onClose}>Close</Button>
+        <Button onClick={onClose}>{t.close}</Button>
       </div>
     </Dialog>
   );
@@ -170,29 +172,32 @@ function WebhookState({ webhook }: { webhook: Webhook }) {
   if (webhook.state === 'disabled')
     return (
       <>
-        <Badge kind="warn">Off</Badge>
+        <Badge kind="warn">{t.off}</Badge>
         {webhook.disabled_reason && <span class="cell-note"> {webhook.disabled_reason}</span>}
       </>
     );
   if (webhook.failing_since_at)
     return (
       <>
-        <Badge kind="fault">Fails</Badge>{' '}
-        <span class="cell-note">since {clockAt(webhook.failing_since_at)}</span>
+        <Badge kind="fault">{t.fails}</Badge>{' '}
+        <span class="cell-note">
+          {t.since}
+          {clockAt(webhook.failing_since_at)}
+        </span>
       </>
     );
-  return <Badge kind="good">On</Badge>;
+  return <Badge kind="good">{t.on}</Badge>;
 }
 
 function WebhookRow({ webhook, again, onOpen }: { webhook: Webhook; again: () => void; onOpen: () => void }) {
-  const cannot = may(WRITE) ? waits.value : 'Your role changes no webhooks';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleChangesNoWebhooks;
   const isOn = webhook.state === 'active';
   const path = { webhook: webhook.id };
   const test = (): Promise<void> =>
     attempt(async () => {
       const { delivered, status, error } = (await ask(postWebhooksWebhookTest, { path })).value;
-      if (delivered) say('The test event arrived');
-      else say(`The test event did not arrive: ${error ?? `status ${status ?? 'unknown'}`}`, 'fault');
+      if (delivered) say(t.theTestEventArrived);
+      else say(t.theTestEventDidNotArrive(error ?? `status ${status ?? 'unknown'}`), 'fault');
     });
   const turn = (): Promise<void> =>
     attempt(async () => {
@@ -200,7 +205,7 @@ function WebhookRow({ webhook, again, onOpen }: { webhook: Webhook; again: () =>
       again();
     });
   const remove = (): void =>
-    deleteLater(webhook.id, 'The webhook is being deleted', (isLast) =>
+    deleteLater(webhook.id, t.theWebhookIsBeingDeleted, (isLast) =>
       ask(deleteWebhooksWebhook, { path, keepalive: isLast }),
     );
   return (
@@ -208,7 +213,7 @@ function WebhookRow({ webhook, again, onOpen }: { webhook: Webhook; again: () =>
       <Cell of="Address">
         <span class="cell-main mono">{webhook.url}</span>
       </Cell>
-      <Cell of="Hears of">
+      <Cell of={t.hearsOf}>
         {webhook.types.map((type) => (type === '*' ? 'everything' : type)).join(', ')}
       </Cell>
       <Cell of="State">
@@ -216,22 +221,22 @@ function WebhookRow({ webhook, again, onOpen }: { webhook: Webhook; again: () =>
       </Cell>
       <Cell of="Actions">
         <span class="cell-actions">
-          <Button kind="quiet" onClick={onOpen} label={`Deliveries to ${webhook.url}`}>
-            Deliveries
+          <Button kind="quiet" onClick={onOpen} label={t.deliveriesToUrl(webhook.url)}>
+            {t.deliveries}
           </Button>
-          <Button kind="quiet" waits={cannot} onClick={() => void test()} label={`Test ${webhook.url}`}>
-            Test
+          <Button kind="quiet" waits={cannot} onClick={() => void test()} label={t.testUrl(webhook.url)}>
+            {t.test}
           </Button>
           <Button
             kind="quiet"
             waits={cannot}
             onClick={() => void turn()}
-            label={`Turn ${isOn ? 'off' : 'on'} ${webhook.url}`}
+            label={t.turnValueUrl(isOn ? 'off' : 'on', webhook.url)}
           >
-            {isOn ? 'Turn off' : 'Turn on'}
+            {isOn ? t.turnOff : t.turnOn}
           </Button>
-          <Button kind="quiet" waits={cannot} onClick={remove} label={`Delete ${webhook.url}`}>
-            Delete
+          <Button kind="quiet" waits={cannot} onClick={remove} label={t.deleteUrl(webhook.url)}>
+            {t.delete}
           </Button>
         </span>
       </Cell>
@@ -244,46 +249,41 @@ export function WebhooksPage() {
   const [isNew, setNew] = useState(false);
   const [open, setOpen] = useState<Webhook | null>(null);
   const [made, setMade] = useState<Webhook | null>(null);
-  const cannot = may(WRITE) ? waits.value : 'Your role makes no webhooks';
+  const cannot = may(WRITE) ? waits.value : t.yourRoleMakesNoWebhooks;
   return (
     <>
       <PageHead
-        title="Webhooks"
+        title={t.webhooks}
         action={
           <Button kind="main" icon="add" onClick={() => setNew(true)} waits={cannot}>
-            New webhook
+            {t.newWebhook}
           </Button>
         }
       >
-        <p class="page-lead">Your servers hear of what happens here, signed as Standard Webhooks says.</p>
+        <p class="page-lead">{t.yourServersHearOfWhatHappens}</p>
       </PageHead>
       {made?.secret !== undefined && (
         <section class="panel" aria-labelledby="made-title">
-          <h2 id="made-title">The secret that signs</h2>
-          <p class="panel-lead">
-            It is shown this once. Your server checks with it that an event comes from here.
-          </p>
-          <Secret label="Secret" secret={made.secret} copyLabel="Copy secret" main />
+          <h2 id="made-title">{t.theSecretThatSigns}</h2>
+          <p class="panel-lead">{t.itIsShownThisOnceYour}</p>
+          <Secret label={t.secret} secret={made.secret} copyLabel={t.copySecret} main />
           <Button kind="quiet" onClick={() => setMade(null)}>
-            I have it
+            {common.iHaveIt}
           </Button>
         </section>
       )}
       <Loaded
         resource={pages.resource.value}
-        what="The webhooks cannot be shown."
+        what={t.theWebhooksCannotBeShown}
         again={pages.again}
         placeholder={<Placeholder rows={3} />}
       >
         {({ items, next_cursor }) => {
           const shown = items.filter(({ id }) => !leaving.value.has(id));
-          if (shown.length === 0)
-            return (
-              <Empty title="No webhook yet">A webhook tells your own server when a stream goes live.</Empty>
-            );
+          if (shown.length === 0) return <Empty title={t.noWebhookYet}>{t.aWebhookTellsYourOwnServer}</Empty>;
           return (
             <>
-              <Table caption="Webhooks" columns={['Address', 'Hears of', 'State', 'Actions']}>
+              <Table caption="Webhooks" columns={[t.address, t.hearsOf, t.state, common.actions]}>
                 {shown.map((webhook) => (
                   <WebhookRow
                     key={webhook.id}
@@ -293,7 +293,7 @@ export function WebhooksPage() {
                   />
                 ))}
               </Table>
-              <Pager pages={pages} next={next_cursor} words={['Earlier', 'Later']} />
+              <Pager pages={pages} next={next_cursor} words={[common.earlier, common.later]} />
             </>
           );
         }}

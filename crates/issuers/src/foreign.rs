@@ -1,17 +1,32 @@
-//! Viewer tokens that control did not make: those of a tenant's registered keys and issuers (JWS). Nodes have the keys from the metadata log,
-//! so they ask nobody.
+//! Viewer tokens that control did not make: those of a tenant's registered keys and issuers (JWS). Nodes that serve media take them to let
+//! people watch, and control takes them in chats. All have the keys from the metadata log, so they ask nobody. Pure.
 
 use std::collections::HashSet;
 
 use access::token::{Claims, JWS_CHARS_MAX, Named, Streams};
 use access::{AllowedOrigin, Invalid, Rules, Verified};
-use issuers::{Known, Refusal, Use, Viewing};
 use media::UnixMillis;
 use metadata::{TokenId, View};
+
+use crate::decide;
+use crate::known::Known;
+use crate::refusal::Refusal;
+use crate::settings::{Role, Use};
+use crate::viewing::Viewing;
 
 /// The issuers and registered keys whose tokens let people watch.
 #[derive(Debug, Default)]
 pub struct ForeignKeys(Vec<Known>);
+
+/// The holder of such a token.
+#[derive(Debug)]
+pub struct ForeignViewer {
+    pub verified: Verified,
+    /// What people call it; untrusted, and as long as it came.
+    pub name: Option<String>,
+    /// What the issuer's rules make of it.
+    pub role: Role,
+}
 
 impl ForeignKeys {
     /// Those that the metadata log has, and this version understands.
@@ -34,12 +49,12 @@ impl ForeignKeys {
     ///
     /// # Errors
     /// With what is wrong with the token.
-    pub(super) fn verified(
+    pub fn verified(
         &self,
         text: &str,
         tenant: Option<&str>,
         (rules, now): (&Rules, UnixMillis),
-    ) -> Result<Verified, Invalid> {
+    ) -> Result<ForeignViewer, Invalid> {
         if text.len() > JWS_CHARS_MAX {
             return Err(Invalid::JwsTooLong);
         }
@@ -55,8 +70,8 @@ impl ForeignKeys {
             exp: viewing.ends_s,
             nbf: viewing.begins_s,
             streams: match viewing.streams {
-                issuers::Streams::All => Streams::All,
-                issuers::Streams::These(names) => Streams::Some(names.iter().map(Named::from).collect()),
+                decide::Streams::All => Streams::All,
+                decide::Streams::These(names) => Streams::Some(names.iter().map(Named::from).collect()),
             },
             admit_by: viewing.admit_by_s,
             ver: viewing.ver,
@@ -65,7 +80,8 @@ impl ForeignKeys {
             max_viewers: viewing.max_viewers,
             chat: viewing.chat,
         };
-        Verified::elsewhere(claims, viewing.signer.0, tenant.map(str::to_owned))
+        let verified = Verified::elsewhere(claims, viewing.signer.0, tenant.map(str::to_owned))?;
+        Ok(ForeignViewer { verified, name: viewing.name, role: viewing.role })
     }
 }
 
