@@ -13,6 +13,7 @@ mod issuers;
 mod metadata;
 mod oidc;
 mod people;
+mod quotas;
 mod restored;
 mod root;
 mod signing_keys;
