@@ -195,12 +195,15 @@ struct RecorderParts {
     thread: JoinHandle<()>,
 }
 
+/// What a recorder knows of the log: keys, and quotas.
+type Known = (Arc<Keyring>, Arc<Quotas>);
+
 impl Threads {
     /// Starts both threads. The gate's ends with `shutdown`, and the recorder's after it.
     fn start(
         (gate, views): (Gate, Views),
         disk: Disk,
-        dvr: Option<(dvr::Settings, (Arc<Keyring>, Arc<Quotas>))>,
+        dvr: Option<(dvr::Settings, Known)>,
         clock: Clock,
         shutdown: &CancellationToken,
     ) -> Result<Self> {
