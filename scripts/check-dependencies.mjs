@@ -10,6 +10,8 @@ const PURE = ["media", "seal", "metadata", "access", "verify", "playlist", "gate
 // Above the pure crates, from the bottom to the top.
 const LAYERS = [["acceptor", "catalogue", "outbound"], ["bus"], ["node"], ["issuers"], ["ingest", "broadcast", "loadbalancer", "control"], ["sealcast", "bench"]];
 const TESTS_ONLY = ["testkit"];
+// So are these, which run real parts of the layers below the roles.
+const HARNESSES = ["granter"];
 // They are no product, and may run what tests run.
 const TOOLS = ["bench"];
 // They test any server from outside, so they share no code with ours.
@@ -71,7 +73,7 @@ for (const node of metadata.resolve.nodes.filter((n) => members.has(n.id))) {
     const to = byId.get(dep.pkg).name;
     const [above, below] = [from, to].map((name) => LAYERS.findIndex((layer) => layer.includes(name)));
     if (above >= 0 && below >= above) problems.push(`${from} imports ${to}, which is no lower layer (LAYERS in scripts/check-dependencies.mjs)`);
-    if (TESTS_ONLY.includes(to) && !TOOLS.includes(from)) problems.push(`${from} imports ${to}, which is for tests: make it a dev-dependency`);
+    if ([...TESTS_ONLY, ...HARNESSES].includes(to) && !TOOLS.includes(from)) problems.push(`${from} imports ${to}, which is for tests: make it a dev-dependency`);
     if (PURE.includes(from) && !PURE.includes(to)) problems.push(`${from} imports ${to}: pure crates import pure crates only`);
     if (TESTS_ONLY.includes(from) && !PURE.includes(to)) problems.push(`${from} imports ${to}: test code imports pure crates only, so that the tests of every crate can use it`);
     if (BLACK_BOXES.includes(from)) problems.push(`${from} imports ${to}: it depends on nothing of ours`);

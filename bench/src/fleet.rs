@@ -15,9 +15,9 @@ use node::{CancellationToken, Context, Role, tls};
 use serde_json::Value;
 
 use crate::blocked::{Addresses, Idle};
-use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds};
+use granter::Granter;
 
 /// Longest wait for a node to start and to list media.
 const WAIT_MAX: Duration = Duration::from_secs(20);

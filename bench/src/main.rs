@@ -13,9 +13,6 @@ mod edge;
 mod failover;
 mod fleet;
 mod gate;
-#[path = "../../crates/replica/tests/support/granter.rs"]
-#[allow(dead_code, unreachable_pub, reason = "not all of it is used here")]
-mod granter;
 mod hostile;
 mod join;
 mod joins;

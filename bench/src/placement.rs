@@ -98,6 +98,7 @@ impl Simulation {
                 load: Load::default(),
                 streams: held.remove(node).unwrap_or_default(),
                 edges: Vec::new(),
+                tenants: Vec::new(),
             };
             self.view.heard(presence, now());
         }

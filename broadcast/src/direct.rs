@@ -112,6 +112,7 @@ mod tests {
             load: Load::default(),
             streams: streams.iter().map(|name| StreamId::new(name).unwrap()).collect(),
             edges: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 

@@ -19,9 +19,11 @@ mod memory;
 mod metrics;
 mod node_snapshots;
 mod peers;
+mod quotas;
 mod role;
 mod trust;
 pub mod viewers;
 
 pub use config::Config;
+pub use quotas::Quotas;
 pub use role::Broadcast;

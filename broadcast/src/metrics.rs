@@ -6,6 +6,10 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_sessions_unknown_total", "Sessions that were announced of streams that the catalogue does not have."),
     ("broadcast_disk_failures_total", "Heads that could not be written."),
     ("broadcast_dvr_bytes", "Bytes of disk that recordings take, by node."),
+    (
+        "broadcast_dvr_quota_cut_total",
+        "Recorded segments removed early because a tenant had more than its quota of storage.",
+    ),
     ("broadcast_dvr_reads_total", "Recorded media read from the disk, by result."),
     ("broadcast_dvr_rows_dropped_total", "Rows not recorded: slow or missing disk, or too many streams."),
     ("broadcast_dvr_segments_cut_total", "Recorded segments removed early because room was short."),
@@ -18,6 +22,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_media_bytes", "Bytes of media in memory, with those that only responses under way still hold."),
     ("broadcast_pushes_refused_total", "Pushes that were refused because the node's budget was used up, by reason."),
     ("broadcast_refusals_total", "Seals and media that the gate refused, by reason."),
+    ("viewers_quota_refusals_total", "Viewers who could not begin because a tenant's quota of egress was used up."),
     ("viewers_egress_bytes_total", "Bytes of response bodies that viewers' connections took."),
     (
         "viewers_responses_cut_total",

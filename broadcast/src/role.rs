@@ -34,6 +34,7 @@ use crate::follow::{Attention, Follower};
 use crate::memory::MemoryWatch;
 use crate::node_snapshots::NodeSnapshots;
 use crate::peers::Peers;
+use crate::quotas::Quotas;
 use crate::trust::TrustAnswers;
 use crate::{Config, data_plane, viewers};
 use gate::{Effect, Gate, Holding, Input, Ledger, Refused, Settings, StreamView};
@@ -123,9 +124,12 @@ impl Broadcast {
         let _ends_with_this = shutdown.clone().drop_guard();
         let ledger = gate.ledger();
         let dvr = dvr.map(|settings| (settings, Arc::clone(&keys.borrow())));
+        let access = viewers::AccessControl::new(context.clock);
+        obey_log(&access, &log, &context);
+        let dvr = dvr.map(|(settings, keyring)| (settings, (keyring, Arc::clone(access.quotas()))));
         let Threads { handle, outputs, recorder, gate } =
             Threads::start((gate, Views::with_bounds(config.waiting())), disk.clone(), dvr, context.clock, &shutdown)?;
-        let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys), &shutdown);
+        let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys, access), &shutdown);
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
         let subscriptions = BusSubscriptions::open(context, &cluster).await?;
@@ -144,6 +148,8 @@ impl Broadcast {
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         let asked = replica::Peers::new(context, cluster.clone(), &handles.config.control)?;
         tasks.spawn(ending(Arc::clone(&handles.chat).run(asked, shutdown.clone())));
+        let (quotas, own) = (Arc::clone(handles.access.quotas()), context.id.clone());
+        tasks.spawn(ending(quotas.run(cluster.clone(), context.clock, own, shutdown.clone())));
         tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
@@ -189,16 +195,19 @@ struct RecorderParts {
     thread: JoinHandle<()>,
 }
 
+/// What a recorder knows of the log: keys, and quotas.
+type Known = (Arc<Keyring>, Arc<Quotas>);
+
 impl Threads {
     /// Starts both threads. The gate's ends with `shutdown`, and the recorder's after it.
     fn start(
         (gate, views): (Gate, Views),
         disk: Disk,
-        dvr: Option<(dvr::Settings, Arc<Keyring>)>,
+        dvr: Option<(dvr::Settings, Known)>,
         clock: Clock,
         shutdown: &CancellationToken,
     ) -> Result<Self> {
-        let record = |(settings, keyring)| Recorder::spawn(settings, keyring, clock).context("cannot record");
+        let record = |(settings, knows)| Recorder::spawn(settings, knows, clock).context("cannot record");
         let (feed, recorder) = match dvr.map(record).transpose()? {
             Some(dvr::Parts { dvr, feed, refused, thread }) => {
                 (Some(feed), Some(RecorderParts { dvr, refused, thread }))
@@ -237,7 +246,7 @@ impl Handles {
         config: Config,
         context: Context,
         handle: Handle,
-        (urls, log, keys): (Urls, Arc<Log>, watch::Sender<Arc<Keyring>>),
+        (urls, log, keys, access): (Urls, Arc<Log>, watch::Sender<Arc<Keyring>>, Arc<viewers::AccessControl>),
         shutdown: &CancellationToken,
     ) -> (Self, Follower) {
         let from_bus = FromBus::default();
@@ -251,8 +260,6 @@ impl Handles {
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
         let chat = viewers::ChatHub::new(viewers::ChatBounds::default(), shutdown.clone());
-        let access = viewers::AccessControl::new(context.clock);
-        obey_log(&access, &log, &context);
         let handles = Self {
             config,
             context,
@@ -366,6 +373,7 @@ impl Handles {
             data_url: self.urls.data.clone(),
             egress_capacity: self.config.egress_capacity,
             draining: self.from_bus.draining.clone(),
+            quotas: Arc::clone(self.access.quotas()),
         };
         let (context, clock) = (&self.context, self.context.clock);
         let status = status_of(self.handle.clone(), (self.fetcher.clone(), ledger), Arc::clone(&self.log));
@@ -402,11 +410,12 @@ fn obey_log(access: &viewers::AccessControl, log: &Log, context: &Context) {
     let (facts, foreign, sessions) = log.look(|view| {
         (Facts::from_log(&view, cluster), issuers::ForeignKeys::of(&view), SessionRules::of(&view, cluster))
     });
-    let rules = Rules::from_facts(Facts { signers: foreign.signers(), ..facts });
+    let rules = Arc::new(Rules::from_facts(Facts { signers: foreign.signers(), ..facts }));
     // First the keys: a token of a signer that the rules have is not refused in between.
     access.take_foreign(foreign);
-    access.obey(rules);
+    access.obey(Arc::clone(&rules));
     access.believe(sessions);
+    log.look(|view| access.quotas().obey(&view, rules));
 }
 
 /// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.
@@ -445,6 +454,7 @@ struct Said {
     data_url: String,
     egress_capacity: Option<u64>,
     draining: Arc<AtomicBool>,
+    quotas: Arc<Quotas>,
 }
 
 impl Said {
@@ -467,6 +477,7 @@ impl Said {
             requests_per_second: rates.requests_per_second,
             streams: named(held),
             edges: named(edges),
+            tenants: self.quotas.said(),
         }
     }
 }

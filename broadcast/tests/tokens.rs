@@ -41,6 +41,11 @@ async fn protect(zone: &Zone) {
     zone.granter.write(row("demo", Visibility::Token)).await.unwrap();
 }
 
+/// Name of the row of the key that verifies tokens.
+fn viewer_tokens_name() -> String {
+    Body::Verifier(viewer_tokens::verifier(UnixMillis(0), UnixMillis(1))).name().unwrap()
+}
+
 async fn answers(node: &Node, path: &str, status: StatusCode) {
     eventually(&format!("{path} of {}: {status}", node.id), async || node.get(path).await.0 == status).await;
 }
@@ -77,6 +82,29 @@ async fn right_that_the_log_takes_is_gone_on_all_nodes_and_others_watch_on() {
     }
     zone.granter.write(row("demo", Visibility::Public)).await.unwrap();
     answers(&b1, "/live/demo/1080p/index.m3u8", StatusCode::OK).await;
+}
+
+/// Nodes hold the last seconds of a deleted stream in memory, and hours on disk: neither is for anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn stream_that_was_deleted_is_for_nobody_whoever_could_watch_it_before() {
+    let zone = Zone::start().await;
+    let b1 = zone.node("b1").await;
+    let mut studio = Studio::new("demo", zone.now());
+    zone.granter.write(row("demo", Visibility::Public)).await.unwrap();
+    zone.granter.write(row("other", Visibility::Public)).await.unwrap();
+    let ingest = zone.ingest("i1", &studio).await;
+    ingest.play(&[&b1], &mut studio).await;
+    protect(&zone).await;
+    let open = format!("/t/{}/live/demo/1080p/index.m3u8", token(&zone, "u82", 2));
+    answers(&b1, &open, StatusCode::OK).await;
+    answers(&b1, "/live/demo/1080p/index.m3u8", StatusCode::NOT_FOUND).await;
+    zone.granter.remove(metadata::kind::STREAM, "demo").await.unwrap();
+    zone.granter.remove(metadata::kind::VERIFIER, &viewer_tokens_name()).await.unwrap();
+    answers(&b1, &open, StatusCode::FORBIDDEN).await;
+    for path in ["/live/demo/index.m3u8", "/live/demo/1080p/index.m3u8", "/live/demo/seals?from=0"] {
+        assert_eq!(b1.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(&b1.get("/api/v1/streams").await.1[..], br#"{"streams":[]}"#);
 }
 
 /// A node needs nobody to verify a token, and remembers what the log has said across a restart.

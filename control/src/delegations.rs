@@ -62,11 +62,11 @@ impl ControlState {
         })
     }
 
-    /// Writes what a streamer has signed.
+    /// Writes what a streamer has signed. Returns the stream with the entry.
     ///
     /// # Errors
     /// With the reason why no node would believe it.
-    pub(crate) async fn delegate(&self, node: &NodeId, raw: &[u8]) -> Result<EntrySequence, Error> {
+    pub(crate) async fn delegate(&self, node: &NodeId, raw: &[u8]) -> Result<(StreamId, EntrySequence), Error> {
         let signed = SignedDelegation::read(raw)?;
         let now = self.node.clock.wall();
         let mut outcome = Ok(());
@@ -82,7 +82,7 @@ impl ControlState {
         outcome?;
         let delegation = signed.delegation();
         tracing::info!(%node, stream = %delegation.stream, key = %delegation.key, session = %delegation.session, until = %delegation.until, "session delegated");
-        Ok(sequence)
+        Ok((delegation.stream.clone(), sequence))
     }
 
     fn check_delegation(

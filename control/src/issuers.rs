@@ -111,6 +111,15 @@ impl LiveIssuers {
         self.running().iter().filter(|(_, one)| fits(one)).map(|(id, one)| (id.clone(), one.clone())).collect()
     }
 
+    /// All issuers with their tenants and URLs, and since when the keys of each could not be fetched.
+    pub(crate) fn standings(&self) -> Vec<(Id, Id, String, Option<UnixMillis>)> {
+        let of = |(id, one): (&Id, &Running)| {
+            let stale_since_at = one.issuers.stale_since_at();
+            (id.clone(), one.tenant.clone(), one.settings.url.clone(), stale_since_at)
+        };
+        self.running().iter().map(of).collect()
+    }
+
     /// Whether any issuer's tokens are for this.
     pub(crate) fn has(&self, wanted: Use) -> bool {
         self.running().values().any(|running| running.settings.uses.contains(&wanted))

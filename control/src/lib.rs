@@ -34,6 +34,7 @@ mod stream_keys;
 mod stream_routes;
 mod streamers;
 mod token_routes;
+mod usage;
 mod view;
 mod viewer_tokens;
 

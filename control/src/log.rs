@@ -63,6 +63,7 @@ impl ControlState {
     pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
         let _in_order = self.logging.lock().await;
         self.take_from_log_after_restore().await?;
+        self.log_gone_members().await?;
         let streams = self.catalogue.streams().await?;
         let titles = self.catalogue.titles().await?;
         let pages = self.catalogue.pages().await?;

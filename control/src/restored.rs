@@ -9,7 +9,7 @@ use catalogue::{Catalogue, Id, Issuer, KeptKey, Kind, PublicKey, Remembered, Rem
 use issuers::{Document, DocumentKind, Use};
 use media::Digest;
 use messages::{KeyMac, MacForm};
-use metadata::{StreamKeyMac, StreamSettings, TokenIssuer};
+use metadata::{StreamKeyMac, StreamSettings, TokenIssuer, kind};
 
 use crate::ControlState;
 use crate::owners::{key_of, tenant_of};
@@ -35,7 +35,7 @@ pub(crate) async fn note_restore(data: &Path, catalogue: &Catalogue) -> anyhow::
 
 impl ControlState {
     /// After a restore, brings the catalogue to what the metadata log says, once the log is whole: tenants, streams and API keys that were
-    /// made, changed or deleted after the backup. Configured streams are as the configuration says.
+    /// made, changed or deleted after the backup, and members that were deleted. Configured streams are as the configuration says.
     ///
     /// # Errors
     /// When the log is not whole, or the catalogue fails.
@@ -63,7 +63,7 @@ impl ControlState {
         Ok(self.catalogue.forget_restore().await?)
     }
 
-    /// What the log says of tenants, streams and API keys.
+    /// What the log says of tenants, streams, API keys and members.
     fn remembered(&self) -> Remembered {
         let now = self.node.clock.wall();
         self.writer.log().look(|view| {
@@ -81,6 +81,7 @@ impl ControlState {
                 streams: view.streams().map(stream).collect(),
                 configured: self.key_files.configured().clone(),
                 api_keys: has_owners.then(|| view.api_keys().filter_map(key_of).collect()),
+                members_gone: view.gone(kind::PERSON).map(|(name, _)| name.to_owned()).collect(),
             }
         })
     }

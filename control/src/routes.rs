@@ -33,12 +33,13 @@ use messages::{Delegates, MacForm, Role, StreamEntry, StreamTable};
 use metadata::RootStatement;
 use metadata::limits::ROOT_BYTES_MAX;
 use node::http::Peer;
+use node::tls;
 use seal::KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
 use crate::acknowledged::{AcknowledgedView, acknowledged, nodes};
-use crate::api;
+use crate::api::{self, Done, Touched};
 use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::chat;
@@ -82,7 +83,11 @@ pub(crate) fn router(shared: Arc<ControlState>, more: Router<Arc<ControlState>>)
     let ingest = Router::new()
         .route("/grants", post(grant))
         .route("/delegates", get(delegates))
-        .route("/delegations", post(delegate))
+        .merge(
+            Router::new()
+                .route("/delegations", post(delegate))
+                .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), api::record_administration)),
+        )
         .layer(middleware::from_fn_with_state(&[Role::Ingest][..], only))
         .merge(
             Router::new()
@@ -130,13 +135,13 @@ async fn delegate(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
     signed: Bytes,
-) -> Result<Json<AcknowledgedView>, Refusal> {
+) -> Result<(Extension<Touched>, Json<AcknowledgedView>), Refusal> {
     let began = shared.node.clock.elapsed();
     let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
-    let sequence = shared.delegate(&node, &signed).await?;
+    let (stream, sequence) = shared.delegate(&node, &signed).await?;
     // The ingest needs the key of the stream.
     shared.announce_change().await;
-    Ok(Json(acknowledged(&shared, sequence, began).await))
+    Ok((Extension(Touched(stream)), Json(acknowledged(&shared, sequence, began).await)))
 }
 
 async fn report_self(
@@ -281,7 +286,7 @@ async fn add_node(
     Json(new): Json<NewMember>,
 ) -> Result<Json<AcknowledgedView>, Refusal> {
     let began = shared.node.clock.elapsed();
-    let listed = certificate_of(&name, &new.certificate)?;
+    let listed = certificate_of(&shared, &name, &new.certificate)?;
     let sequence = shared.add_members(vec![listed], Replace::Key).await?;
     tracing::info!(node = name, "the operator added a node");
     Ok(Json(acknowledged(&shared, sequence, began).await))
@@ -298,13 +303,23 @@ struct NewStreamer {
 }
 
 /// Reads the certificate of the node that a request names.
-fn certificate_of(name: &str, pem: &str) -> Result<members::Listed, Refusal> {
+fn certificate_of(shared: &ControlState, name: &str, pem: &str) -> Result<members::Listed, Refusal> {
     let invalid = |error: String| Refusal(StatusCode::BAD_REQUEST, error);
     let node = NodeId::new(name).map_err(|error| invalid(error.to_string()))?;
     let listed = members::read(pem.as_bytes(), "the certificate").map_err(|error| invalid(format!("{error:#}")))?;
     let [listed] = <[_; 1]>::try_from(listed).map_err(|_| invalid("give one certificate".to_owned()))?;
     if listed.node != node {
         return Err(invalid(format!("that is the certificate of {}, not of {node}", listed.node)));
+    }
+    // It would cut off the node that has the name, and let nobody in.
+    let certificates = tls::parse_certificates(pem.as_bytes(), std::path::Path::new("the certificate"));
+    let at = shared.node.clock.wall();
+    if !certificates.is_ok_and(|all| all.iter().all(|one| shared.node.identity.has_signed(one, at))) {
+        return Err(invalid(format!(
+            "no authority of this cluster has signed that certificate of {node}, or its time is over: nodes would refuse it. Have the \
+             authority in {} sign one (sealcast certs), and add that",
+            shared.node.identity.ca_path().display()
+        )));
     }
     Ok(listed)
 }
@@ -315,7 +330,7 @@ async fn add_streamer(
     Json(new): Json<NewStreamer>,
 ) -> Result<Json<AcknowledgedView>, Refusal> {
     let began = shared.node.clock.elapsed();
-    let listed = certificate_of(&name, &new.certificate)?;
+    let listed = certificate_of(&shared, &name, &new.certificate)?;
     let streams: Vec<StreamId> = new.streams.iter().map(|stream| stream_name(stream)).collect::<Result<_, _>>()?;
     let sequence = shared.add_streamer(listed, &streams).await.map_err(|error| match error {
         streamers::Error::NotAdmitted(why) => Refusal::from(why),
@@ -427,8 +442,24 @@ async fn show_root(State(shared): State<Arc<ControlState>>) -> Result<Json<RootV
     }))
 }
 
-async fn take_root(State(shared): State<Arc<ControlState>>, signed: Bytes) -> Result<Json<LogView>, Refusal> {
+async fn take_root(
+    State(shared): State<Arc<ControlState>>,
+    signed: Bytes,
+) -> Result<(Extension<Done>, Json<LogView>), Refusal> {
     let refused = |error: anyhow::Error| Refusal(StatusCode::CONFLICT, format!("{error:#}"));
+    let before = shared.writer.root_statement().map(|(statement, _)| statement);
     shared.writer.take_root(signed).await.map_err(refused)?;
-    Ok(show_log(State(shared)).await)
+    let after = shared.writer.root_statement().map(|(statement, _)| statement);
+    Ok((Extension(Done(root_change(before.as_ref(), after.as_ref()))), show_log(State(shared)).await))
+}
+
+/// What the audit calls a new root statement.
+fn root_change(before: Option<&RootStatement>, after: Option<&RootStatement>) -> &'static str {
+    let Some((before, after)) = before.zip(after) else { return "metadata.root" };
+    match () {
+        () if before.branch != after.branch => "metadata.branch",
+        () if before.root_keys != after.root_keys || before.threshold != after.threshold => "metadata.rotate",
+        () if before.controls != after.controls => "metadata.controls",
+        () => "metadata.root",
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::Message;
-use media::{NodeId, Now, StreamId};
+use media::{BitsPerSecond, NodeId, Now, StreamId};
 use messages::{Alert, InputReport, SessionInfo, Topic};
 use node::CancellationToken;
 use node::cluster_view::{Malformed, Topics, Update};
@@ -78,6 +78,21 @@ impl View {
         let first_away = reports.iter().position(|report| report.connected_at.is_none()).unwrap_or(reports.len());
         reports.truncate(first_away.max(1));
         reports
+    }
+
+    /// Streams that are published, with the bit rates of their publishers. One that stands by is none of its own.
+    pub(crate) fn published(&self, now: Now) -> Vec<(StreamId, BitsPerSecond)> {
+        self.with(|state| {
+            let published = state.inputs.iter().filter_map(|(stream, ingests)| {
+                let fresh = ingests.values().filter(|(heard, report)| {
+                    is_fresh(*heard, now) && report.connected_at.is_some() && !report.standby
+                });
+                let rates: Vec<u64> = fresh.map(|(_, report)| report.bit_rate.0).collect();
+                let sum = rates.iter().fold(0, |sum: u64, rate| sum.saturating_add(*rate));
+                (!rates.is_empty()).then(|| (stream.clone(), BitsPerSecond(sum)))
+            });
+            published.collect()
+        })
     }
 
     fn take(&self, topic: &Topic, message: &Message, now: Now) {

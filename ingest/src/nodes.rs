@@ -152,6 +152,7 @@ mod tests {
             load: messages::Load::default(),
             streams: Vec::new(),
             edges: Vec::new(),
+            tenants: Vec::new(),
         };
         let map = watch::Sender::new(Map::default());
         let seen = |map: &watch::Sender<Map>| {

@@ -164,6 +164,13 @@ async fn backup_that_is_killed_leaves_no_archive_that_is_not_whole() {
         assert!(output.status.success(), "an archive that is there is whole: {}", said(&output));
     }
     assert!(killed > 3, "{killed} backups were killed in time");
+    let nowhere = run(here, &["backup", "not/there/last.tar"]);
+    assert!(
+        said(&nowhere).contains("there is no directory not/there: make it, or give another path"),
+        "{}",
+        said(&nowhere)
+    );
+    assert!(!here.join("not").exists());
     // What is left of them disturbs nobody.
     assert!(run(here, &["backup", "last.tar"]).status.success());
     assert!(run(here, &["restore", "last.tar", "--data", "restored"]).status.success());

@@ -39,6 +39,8 @@ async fn streamer_seals_its_stream_at_its_own_machine_and_is_cut_off_when_it_is_
     let _turn = turn().await;
     let up = Up::start_in(SEALCAST, configured(), &["--no-source"]).await;
     let here = up.directory.path();
+    let refused = run(here, &["streamer", "add", "anna", "--stream", "nobodys", "--out", "anna"]);
+    assert!(!refused.status.success() && !here.join("anna").exists(), "what is refused leaves no identity");
     let said = ok(here, &["streamer", "add", "anna", "--stream", "choir", "--out", "anna"]);
     assert!(said.contains("streamer anna seals choir from now on"), "{said}");
     assert!(ok(here, &["streamer", "list"]).contains("anna"));

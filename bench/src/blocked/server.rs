@@ -20,9 +20,9 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use crate::balancer_process::{self, Listens, Running};
-use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
+use granter::Granter;
 
 /// Longest wait for a node to start and to list media.
 const WAIT_MAX: Duration = Duration::from_secs(20);

@@ -23,6 +23,7 @@ use super::reader::{Dvr, Recording};
 use super::reel::{Reel, State};
 use super::space::{self, Space};
 use super::tape::{Spans, Tape, Worth};
+use crate::quotas::Quotas;
 use gate::{Admitted, Refused};
 
 /// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
@@ -37,8 +38,18 @@ const REFUSALS_MAX: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// How long recordings count as short of room after a window was cut.
 const SHORT_FOR: Duration = Duration::from_secs(60);
+/// How long a stream has to be gone before its recording is: a root that voids entries gives control the time to write them again.
+const GONE_FOR: Duration = Duration::from_secs(10);
 /// Recordings of a node: of as many streams as it holds in memory, and of those that were held before and have not expired.
 const STREAMS_MAX: usize = 256;
+
+/// What was removed to make room.
+struct Cut {
+    /// Bytes that are there still.
+    used: u64,
+    /// Segments that playlists listed.
+    listed: u64,
+}
 
 enum Message {
     Admitted(StreamId, Admitted),
@@ -70,6 +81,12 @@ impl RecorderQueue {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
         }
+    }
+
+    /// Whether everything that was handed over is taken.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) == 0
     }
 
     /// A feed whose other end nobody reads, how many messages wait in it, and the keys that it hands over.
@@ -115,6 +132,9 @@ pub struct Recorder {
     spans: Spans,
     clock: Clock,
     keyring: Arc<Keyring>,
+    quotas: Arc<Quotas>,
+    /// Since when streams are gone whose recordings are there.
+    gone: BTreeMap<StreamId, Duration>,
     dvr: Dvr,
     reels: BTreeMap<StreamId, Reel>,
     space: Space,
@@ -157,7 +177,11 @@ impl Recorder {
     ///
     /// # Errors
     /// When the directory, the thread or its runtime cannot be made.
-    pub fn spawn(settings: Settings, keyring: Arc<Keyring>, clock: Clock) -> io::Result<Parts> {
+    pub fn spawn(
+        settings: Settings,
+        (keyring, quotas): (Arc<Keyring>, Arc<Quotas>),
+        clock: Clock,
+    ) -> io::Result<Parts> {
         std::fs::create_dir_all(&settings.root)?;
         let (messages, inputs) = mpsc::channel(ROWS_MAX);
         let (refused, refusals) = mpsc::channel(REFUSALS_MAX);
@@ -172,6 +196,8 @@ impl Recorder {
             spans: Spans { window: settings.window, target },
             clock,
             keyring,
+            quotas,
+            gone: BTreeMap::new(),
             dvr: dvr.clone(),
             reels: BTreeMap::new(),
             space: Space::new(settings.bytes_max, settings.free_bytes_min),
@@ -307,6 +333,9 @@ impl Recorder {
     }
 
     fn admitted(&mut self, stream: &StreamId, admitted: &Admitted) {
+        if self.quotas.is_gone(stream) {
+            return;
+        }
         if !self.reels.contains_key(stream) {
             if self.reels.len() >= STREAMS_MAX {
                 metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
@@ -396,6 +425,8 @@ impl Recorder {
             tracing::warn!(node = %self.settings.node, %stream, %error, "an old recording is not removed");
         }
         self.forget_empty();
+        self.forget_gone(now.elapsed);
+        self.keep_shares();
         let used = self.used();
         self.space.measured(space::free(&self.settings.root), used);
         self.make_room(0);
@@ -420,6 +451,46 @@ impl Recorder {
         }
     }
 
+    /// Removes the recordings of streams that were deleted: another tenant may get the name.
+    fn forget_gone(&mut self, now: Duration) {
+        let quotas = &self.quotas;
+        self.gone.retain(|stream, _| quotas.is_gone(stream));
+        for stream in self.reels.keys().filter(|stream| quotas.is_gone(stream)) {
+            self.gone.entry(stream.clone()).or_insert(now);
+        }
+        let over = self.gone.iter().filter(|(_, since)| now.saturating_sub(**since) >= GONE_FOR);
+        let over: Vec<StreamId> = over.map(|(stream, _)| stream.clone()).collect();
+        for stream in over {
+            self.gone.remove(&stream);
+            let Some(reel) = self.reels.remove(&stream) else { continue };
+            self.dvr.publish(&stream, None);
+            tracing::info!(node = %self.settings.node, %stream, "the stream was deleted, and its recording is removed");
+            if let Err(error) = reel.files.remove_all() {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "the recording of a deleted stream is not removed");
+            }
+        }
+    }
+
+    /// Removes the oldest of tenants of which this node has more than it may keep, and says what it has.
+    fn keep_shares(&mut self) {
+        let mut streams: BTreeMap<String, Vec<StreamId>> = BTreeMap::new();
+        for stream in self.reels.keys() {
+            if let Some(owner) = self.quotas.owner(stream) {
+                streams.entry(owner).or_default().push(stream.clone());
+            }
+        }
+        let mut used = BTreeMap::new();
+        for (owner, streams) in streams {
+            let limit = self.quotas.stored_bytes_max(&owner);
+            let cut = self.cut(limit, |stream| streams.contains(stream));
+            if cut.listed > 0 {
+                metrics::counter!("broadcast_dvr_quota_cut_total").increment(cut.listed);
+            }
+            used.insert(owner, cut.used);
+        }
+        self.quotas.note_stored(&used);
+    }
+
     fn used(&self) -> u64 {
         self.reels.values().map(Reel::bytes).sum()
     }
@@ -427,10 +498,23 @@ impl Recorder {
     /// Makes room for `bytes`: what has left the playlists goes first, then what is oldest. `false` when there is not enough.
     fn make_room(&mut self, bytes: u64) -> bool {
         let limit = self.space.limit();
-        let mut used = self.used();
+        let Cut { used, listed } = self.cut(limit.saturating_sub(bytes), |_| true);
+        let fits = used.saturating_add(bytes) <= limit;
+        if listed > 0 || !fits {
+            metrics::counter!("broadcast_dvr_segments_cut_total").increment(listed);
+            self.short_at = Some(self.clock.elapsed());
+        }
+        fits
+    }
+
+    /// Removes from these streams until they take `limit` bytes at most: what has left the playlists first, then what is oldest.
+    fn cut(&mut self, limit: u64, is_one: impl Fn(&StreamId) -> bool) -> Cut {
+        let its = self.reels.iter().filter(|(stream, _)| is_one(stream));
+        let mut used: u64 = its.map(|(_, reel)| reel.bytes()).sum();
         let mut listed = 0;
-        while used.saturating_add(bytes) > limit {
-            let oldest = self.reels.iter().filter_map(|(stream, reel)| {
+        while used > limit {
+            let its = self.reels.iter().filter(|(stream, _)| is_one(stream));
+            let oldest = its.filter_map(|(stream, reel)| {
                 let State::Ready(recording) = &reel.state else { return None };
                 Some((recording.tape().oldest()?, stream.clone()))
             });
@@ -443,12 +527,7 @@ impl Recorder {
             }
             used -= before - reel.bytes();
         }
-        let fits = used.saturating_add(bytes) <= limit;
-        if listed > 0 || !fits {
-            metrics::counter!("broadcast_dvr_segments_cut_total").increment(listed);
-            self.short_at = Some(self.clock.elapsed());
-        }
-        fits
+        Cut { used, listed }
     }
 
     /// Logs once that there is too little room, and sets the gauges.

@@ -1,6 +1,7 @@
 //! Recordings on a real disk: what is kept, what is listed, and that nothing else is ever read.
 
 mod damage;
+mod quota;
 mod record;
 mod restart;
 
@@ -19,6 +20,7 @@ use seal::Keyring;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::quotas::Quotas;
 use crate::viewers::Object;
 use gate::{Admitted, Refused};
 use testkit::studio::{self, Authority, Row, Studio, node};
@@ -49,6 +51,7 @@ struct Disk {
     bytes_max: u64,
     free_bytes_min: u64,
     grants_wait_max: Duration,
+    quotas: Arc<Quotas>,
 }
 
 impl Disk {
@@ -65,6 +68,7 @@ impl Disk {
             bytes_max: 1 << 40,
             free_bytes_min: 0,
             grants_wait_max: GRANTS_WAIT_MAX,
+            quotas: Arc::default(),
         }
     }
 
@@ -96,7 +100,8 @@ impl Disk {
     }
 
     fn start_knowing(&self, keyring: Arc<Keyring>) -> Deck {
-        let Parts { dvr, feed, refused, thread } = Recorder::spawn(self.settings(), keyring, self.clock).unwrap();
+        let knows = (keyring, Arc::clone(&self.quotas));
+        let Parts { dvr, feed, refused, thread } = Recorder::spawn(self.settings(), knows, self.clock).unwrap();
         Deck { dvr, feed, refused, thread, timeline: Timeline::new(playlist::Settings::default()) }
     }
 

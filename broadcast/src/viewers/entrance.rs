@@ -15,7 +15,8 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, RETRY_AFTER,
+    VARY,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
@@ -23,17 +24,21 @@ use issuers::ForeignKeys;
 use media::StreamId;
 use node::Redacted;
 use node::clock::Clock;
+use node::problem::Type;
 use tokio::sync::watch;
 
 use super::allowance::Allowances;
 use super::asked::client_address;
 use super::caching;
 use super::respond;
+use crate::quotas::Quotas;
 
 /// Most tokens whose signature is remembered: more than a node has viewers. Each takes some 400 bytes.
 const CHECKED_MAX: usize = 65_536;
 /// A name that no stream has: nobody can make one that begins with a hyphen.
 const NO_STREAM: &str = "-nobody-has-this-stream";
+/// Seconds after which somebody may try again to begin, where viewers get as much as a quota allows.
+const FULL_FOR_S: HeaderValue = HeaderValue::from_static("10");
 /// Longest URL below a token in bytes.
 const UNDER_TOKEN_BYTES_MAX: usize = 2_048;
 /// Says of which site the page is that asks; no page can set it.
@@ -52,6 +57,7 @@ pub struct AccessControl {
     foreign: ArcSwap<ForeignKeys>,
     checked: Mutex<Checked>,
     allowances: Mutex<Allowances>,
+    quotas: Arc<Quotas>,
     clock: Clock,
 }
 
@@ -65,14 +71,20 @@ impl AccessControl {
             changes: watch::Sender::new(()),
             checked: Mutex::new(Checked::new(CHECKED_MAX)),
             allowances: Mutex::default(),
+            quotas: Arc::default(),
             clock,
         })
     }
 
     /// From now on these rules count, also for requests that wait.
-    pub fn obey(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+    pub fn obey(&self, rules: impl Into<Arc<Rules>>) {
+        self.rules.store(rules.into());
         self.changes.send_replace(());
+    }
+
+    /// What tenants use, and may use.
+    pub const fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
     }
 
     /// Says when other rules count.
@@ -102,7 +114,7 @@ impl AccessControl {
             Some(wanted) => Some(wanted.to_str().ok()?),
             None => None,
         };
-        Reader::of(&session.claims.tenants, wanted, self.rules.load_full())
+        Reader::of(&rules.memberships(&session.claims), wanted, self.rules.load_full())
     }
 
     /// From now on, tokens of these are taken, too, as far as the rules have their signers.
@@ -115,11 +127,12 @@ impl AccessControl {
         self.rules.load().is_listed(stream)
     }
 
-    /// Whether whoever knows the name of a stream may watch it, on any site.
+    /// Whether whoever knows the name of a stream may begin to watch it, on any site.
     pub(super) fn is_for_everybody(&self, stream: &StreamId) -> bool {
         let rules = self.rules.load();
         matches!(rules.visibility(stream), Visibility::Public | Visibility::Unlisted)
             && rules.readers(stream, None) == Readers::AllSites
+            && !self.quotas.account(stream).is_some_and(|account| account.is_closed())
     }
 
     /// Which sites may show a stream's player.
@@ -267,6 +280,10 @@ impl AccessControl {
             }
             Err(why) => return Err(Box::new(refused(why))),
         }
+        let begins = pass.place.stream.as_ref().filter(|_| pass.place.class == Class::Admission);
+        if begins.and_then(|stream| self.quotas.account(stream)).is_some_and(|account| account.is_closed()) {
+            return Err(Box::new(full()));
+        }
         pass.token = verified.and_then(Result::ok);
         if pass.token.is_some() {
             request.extensions_mut().insert(Prefix { uri: uri.clone(), bytes: target.prefix_bytes() });
@@ -328,6 +345,9 @@ impl AccessControl {
                 Err(Refusal::Absent) => response = super::site::not_found(),
                 Err(why) => return refused(why),
             }
+        }
+        if let Some(account) = pass.place.stream.as_ref().and_then(|stream| self.quotas.account(stream)) {
+            response.extensions_mut().insert(account);
         }
         let readers = pass.readers(&rules);
         let headers = response.headers_mut();
@@ -453,6 +473,18 @@ fn refused(why: Refusal) -> Response {
     if why == Refusal::Origin {
         response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
     }
+    response
+}
+
+/// The answer to whoever wants to begin while the viewers of the tenant get as much as its quota allows. A player stops at it, and comes back
+/// when somebody presses play.
+fn full() -> Response {
+    metrics::counter!("viewers_quota_refusals_total").increment(1);
+    let detail = "as many people watch this tenant's streams as its quota of egress allows: try again later";
+    let mut response = respond::refuse(StatusCode::FORBIDDEN, Type::Quota.said(detail, None).to_string());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PROBLEM);
+    headers.insert(RETRY_AFTER, FULL_FOR_S);
     response
 }
 

@@ -1,5 +1,7 @@
 //! What all answers have in common, refusals included: who answered, who may read it, and that it is counted.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -17,6 +19,7 @@ use super::respond;
 use super::routes::Viewers;
 use super::site::Site;
 use super::traffic::Metered;
+use crate::quotas::Account;
 
 /// Longest path and query in bytes: the longest of ours, with three names of 64 bytes and two numbers, has some 300.
 const URL_BYTES_MAX: usize = 1024;
@@ -64,7 +67,9 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
     common(response.headers_mut(), &site, is_for_others);
     let held = response.extensions_mut().remove::<(Held, u64)>().filter(|_| !is_head);
     let place = held.zip(under_way).map(|((held, bytes), way)| site.traffic.readers().begin(held, bytes, way));
-    response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone(), place))
+    let account = response.extensions_mut().remove::<Arc<Account>>();
+    let of = (place, account);
+    response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone(), of))
 }
 
 /// Answers a request with its right, and not without.

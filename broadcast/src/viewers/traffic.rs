@@ -16,6 +16,7 @@ use media::{BitsPerSecond, Now};
 
 use super::caching::Kind;
 use super::readers::{self, Place, Readers};
+use crate::quotas::Account;
 
 /// Largest piece handed to a connection at once, in bytes: large enough that an HTTP/1.1 connection sends much in one call, small enough
 /// that a slow viewer's segment is counted as it goes out. Pieces are slices; nothing is copied.
@@ -121,17 +122,26 @@ pub struct Metered {
     traffic: Arc<Traffic>,
     /// Its place among the responses that hold more than themselves.
     place: Option<Arc<Place>>,
+    /// Whose stream it is.
+    account: Option<Arc<Account>>,
 }
 
 impl Metered {
-    pub(super) fn new(inner: Body, traffic: Arc<Traffic>, place: Option<Arc<Place>>) -> Self {
-        Self { inner, rest: Bytes::new(), traffic, place }
+    pub(super) fn new(
+        inner: Body,
+        traffic: Arc<Traffic>,
+        (place, account): (Option<Arc<Place>>, Option<Arc<Account>>),
+    ) -> Self {
+        Self { inner, rest: Bytes::new(), traffic, place, account }
     }
 
     fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
         let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
         self.rest = data;
         self.traffic.count_bytes(piece.len());
+        if let Some(account) = &self.account {
+            account.sent(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        }
         Frame::data(match &self.place {
             Some(place) => readers::piece(piece, place),
             None => piece,
@@ -198,7 +208,7 @@ mod tests {
     async fn bytes_count_when_they_are_taken_piece_by_piece() {
         let traffic = Arc::new(Traffic::default());
         let length = PIECE_BYTES_MAX * 2 + 1;
-        let mut body = Metered::new(Body::from(vec![7; length]), traffic.clone(), None);
+        let mut body = Metered::new(Body::from(vec![7; length]), traffic.clone(), (None, None));
         assert_eq!(body.size_hint().exact(), Some(length as u64));
         assert_eq!(traffic.egress_bytes(), 0);
         let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();

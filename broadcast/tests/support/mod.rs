@@ -2,8 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests, not all used in each")]
 
-#[path = "../../../crates/replica/tests/support/granter.rs"]
-pub mod granter;
 pub mod viewer;
 
 use std::collections::BTreeMap;
@@ -214,6 +212,7 @@ impl Zone {
             load: messages::Load::default(),
             streams: vec![],
             edges: vec![],
+            tenants: vec![],
         };
         let topic = context.prefix.name(&Topic::Node(context.id.clone()));
         let bus = context.bus.clone();

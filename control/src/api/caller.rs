@@ -219,6 +219,8 @@ pub(crate) async fn recognise(
             _ => Err(none()),
         };
     };
+    // A backup still has the keys and issuers that were deleted after it.
+    ensure_not_restored(shared).await?;
     match SecretKind::of(secret) {
         SecretKind::ApiKey => {}
         SecretKind::Jwt => {
@@ -235,8 +237,6 @@ pub(crate) async fn recognise(
             return Err(Problem::new(Type::WrongKind, detail));
         }
     }
-    // A backup still has the keys that were deleted after it.
-    ensure_not_restored(shared).await?;
     let unknown =
         || Problem::new(Type::Unauthenticated, "this API key is not known: it was mistyped, rotated or deleted");
     let (id, secret) = ApiSecret::parse(secret).ok_or_else(unknown)?;

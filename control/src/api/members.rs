@@ -268,6 +268,10 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
         answer: Value::Null,
     };
     let response = call.commit(shared, change).await?;
+    if let Err(error) = shared.log_gone_members().await {
+        // It is written with the next change of the log.
+        tracing::error!(error = format!("{error:#}"), member = id, "a restore would bring a deleted member back");
+    }
     if let Some(person) = person {
         shared.forget_tokens_of(&person).await;
         stop_watching(shared, (&call.tenant, &role), &id).await;

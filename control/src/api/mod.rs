@@ -67,7 +67,7 @@ pub(crate) use self::idempotency::IDEMPOTENCY_KEY;
 pub(crate) use self::limits::Standing;
 pub(crate) use self::listening::{LOOK_INTERVAL, Listening, SILENCE_MAX};
 pub(crate) use self::problem::Problem;
-pub(crate) use self::recorded::{Touched, record_administration};
+pub(crate) use self::recorded::{Done, Touched, record_administration};
 use self::scopes::{Rule, rule};
 use crate::ControlState;
 use crate::callers::only;

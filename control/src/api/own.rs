@@ -16,6 +16,7 @@ use super::problem::{Invalid, Problem};
 use super::tenants::{NAME_CHARS_MAX, QuotaSettings, view};
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
+use crate::usage::Usage;
 
 /// What a tenant may change of itself.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -64,16 +65,25 @@ async fn update_once(shared: &ControlState, call: &Caller) -> Result<Response, P
         .await
 }
 
-/// What the tenant may use, and what it uses now.
+/// What the tenant may use, and what it uses now. Rates are means over some ten seconds, and storage has all copies of recordings.
 #[utoipa::path(
     get, path = "/api/v1/usage", tag = "records",
     responses((status = 200, description = "Quota and use"), (status = "4XX", description = "A problem")),
 )]
 pub(crate) async fn usage(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let used = shared.catalogue.belongings(&call.tenant.id).await?;
+    let Usage { publishers, input_bps, egress_bps, storage_bytes } =
+        shared.usage().remove(&call.tenant.slug).unwrap_or_default();
     let answer = json!({
         "quota": QuotaSettings::of(&call.tenant.quota),
-        "used": { "streams": used.streams, "api_keys": used.api_keys },
+        "used": {
+            "streams": used.streams,
+            "api_keys": used.api_keys,
+            "publishers": publishers,
+            "input_bps": input_bps,
+            "egress_bps": egress_bps,
+            "storage_bytes": storage_bytes,
+        },
     });
     Ok(respond(StatusCode::OK, &answer))
 }

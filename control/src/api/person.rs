@@ -21,6 +21,7 @@ use super::signed_in::SignedIn;
 use super::visit::Visitor;
 use crate::ControlState;
 use crate::people::{SESSION_IDLE_MAX, SESSION_LIFE, draw_session};
+use crate::restored::ensure_not_restored;
 
 /// Label of the key that makes the secrets of pages.
 const CSRF_KEY: &str = "sealcast/csrf";
@@ -61,6 +62,8 @@ pub(crate) async fn recognise(shared: &ControlState, text: &str, headers: &Heade
         Err(why) => return Err(refused(why)),
     };
     let over = || Problem::new(Type::Expired, "you are not signed in any more: sign in again");
+    // A backup still has the members and sessions that have ended after it.
+    ensure_not_restored(shared).await?;
     let token = verified.claims.session;
     let session = shared.catalogue.session(&token.to_string(), now).await?.ok_or_else(over)?;
     if now.since(session.seen_at) > SESSION_IDLE_MAX {
@@ -165,6 +168,7 @@ pub(crate) async fn sign_in(
     person: &Person,
     (people, object): (People, Option<&Member>),
 ) -> Result<(Principal, HeaderValue), Problem> {
+    ensure_not_restored(shared).await?;
     let now = shared.node.clock.wall();
     let token = draw_session();
     let session = Session {

@@ -1,5 +1,6 @@
 //! The audit of `/cluster/v1/admin`: one record of each change that an operator makes with the certificate of a control node, refused or
-//! not. What these routes change is not in the catalogue for the most part, so the record follows the change.
+//! not, and of what streamers delegate with theirs. What these routes change is not in the catalogue for the most part, so the record
+//! follows the change.
 
 use std::sync::Arc;
 
@@ -20,10 +21,16 @@ use crate::ControlState;
 
 /// What all routes of this plane begin with.
 const PREFIX: &str = "/cluster/v1/admin/";
+/// The same of what nodes ask.
+const NODES_PREFIX: &str = "/cluster/v1/";
 
 /// The stream that a request has made, which its path does not name: a handler adds it to its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Touched(pub(crate) StreamId);
+
+/// What a request has done, where its route does not say it: a handler adds it to its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done(pub(crate) &'static str);
 
 /// Records a change after it was made or refused.
 pub(crate) async fn record_administration(
@@ -37,7 +44,7 @@ pub(crate) async fn record_administration(
         return next.run(request).await;
     }
     let node = request.extensions().get::<Peer>().and_then(|peer| peer.node.clone());
-    let action = action(request.method(), matched.as_str());
+    let mut action = action(request.method(), matched.as_str());
     let object = params.ok().and_then(|params| params.iter().next().map(|(_, value)| value.chars().take(64).collect()));
     let mut object: String = object.unwrap_or_default();
     // Whose a stream is has to be known before it may be gone.
@@ -50,6 +57,9 @@ pub(crate) async fn record_administration(
         object = stream.to_string();
         // What an operator does to a stream stands in its tenant's audit.
         tenant = tenant.or_else(|| tenant_of(&shared, &object));
+    }
+    if let Some(Done(done)) = response.extensions_mut().remove() {
+        done.clone_into(&mut action);
     }
     let status = response.status();
     let result = if status.is_success() { "done".to_owned() } else { format!("refused {}", status.as_u16()) };
@@ -65,7 +75,12 @@ pub(crate) async fn record_administration(
         expires_at: None,
         person: None,
     });
-    audit::note(&shared, who.as_ref(), tenant, what).await;
+    // A streamer is a guest: what it asks in vain has the bound that all refusals have.
+    if status.is_success() || matched.as_str().starts_with(PREFIX) {
+        audit::note(&shared, who.as_ref(), tenant, what).await;
+    } else {
+        audit::note_refusal(&shared, who.as_ref(), tenant, what).await;
+    }
     response
 }
 
@@ -78,7 +93,8 @@ fn tenant_of(shared: &ControlState, stream: &str) -> Option<Id> {
 
 /// What the audit calls a request: its resource, and what is done.
 fn action(method: &Method, path: &str) -> String {
-    let parts: Vec<&str> = path.trim_start_matches(PREFIX).split('/').filter(|part| !part.starts_with('{')).collect();
+    let own = path.strip_prefix(PREFIX).or_else(|| path.strip_prefix(NODES_PREFIX)).unwrap_or(path);
+    let parts: Vec<&str> = own.split('/').filter(|part| !part.starts_with('{')).collect();
     let resource = parts.first().copied().unwrap_or_default();
     let verb = match (method.as_str(), parts.get(1).copied()) {
         (_, Some(verb)) => verb,
@@ -102,6 +118,7 @@ mod tests {
             (Method::POST, "/cluster/v1/admin/nodes/{node}/revoke", "nodes.revoke"),
             (Method::POST, "/cluster/v1/admin/streamers/{node}", "streamers.add"),
             (Method::POST, "/cluster/v1/admin/metadata/branch", "metadata.branch"),
+            (Method::POST, "/cluster/v1/delegations", "delegations.create"),
         ] {
             assert_eq!(action(&method, path), wanted);
         }

@@ -37,10 +37,10 @@ pub(crate) struct QuotaSettings {
     /// Bits per second of all publishers together.
     #[schema(minimum = 0)]
     input_bps: Option<i64>,
-    /// Bits per second to all viewers together.
+    /// Bits per second to all viewers together. Above it, nobody else begins to watch.
     #[schema(minimum = 0)]
     egress_bps: Option<i64>,
-    /// Bytes of recordings.
+    /// Bytes of recordings on the disks of all nodes, copies included. Of more, the oldest go.
     #[schema(minimum = 0)]
     storage_bytes: Option<i64>,
 }

@@ -1,13 +1,15 @@
 //! Events on their way out: what control hears of streams becomes events, and events go to webhooks. One control node of a cluster does
 //! that, the one that holds the lease.
 //!
-//! [`live`] decides what is an event, and `webhooks::Endpoint` when one is sent; both are pure. Events themselves are the catalogue's.
+//! [`live`] and [`crossings`] decide what is an event, and `webhooks::Endpoint` when one is sent; all are pure. Events themselves are the catalogue's.
 
 mod attempt;
+mod crossings;
 mod envelope;
 mod live;
 mod observer;
 mod sender;
+mod watcher;
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -26,6 +28,7 @@ pub(crate) use self::envelope::{KINDS, envelope, needs};
 use self::observer::Observer;
 pub(crate) use self::observer::{HEARD_MAX, Heard};
 use self::sender::Sender;
+use self::watcher::Watcher;
 use crate::ControlState;
 use crate::lease::{LeaseHolder, Pace};
 
@@ -76,8 +79,9 @@ pub(crate) async fn run(
             tracing::debug!("this node turns what it hears into events, and sends them");
             let observe = Observer::new(&shared, &lease).run(&mut heard);
             let send = Sender::new(shared.hooks.clone(), &lease).run();
+            let watch = Watcher::new(&shared, &lease).run();
             // None of them ends but by a failure.
-            let Err(error) = tokio::try_join!(lease.keep(), observe, send, prune(&shared.hooks.catalogue));
+            let Err(error) = tokio::try_join!(lease.keep(), observe, send, watch, prune(&shared.hooks.catalogue));
             tracing::warn!(error = &error as &dyn std::error::Error, "events wait");
             tokio::time::sleep(RETRY).await;
         }

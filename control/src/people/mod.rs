@@ -1,7 +1,8 @@
-//! People: their passwords, the keys and tokens of their sessions, and the set-up link of the first operator. What the API answers them is in
+//! People: their passwords, the keys and tokens of their sessions, the set-up link of the first operator, and members that were deleted. What the API answers them is in
 //! [`crate::api`].
 
 mod flow;
+mod gone;
 mod issuers;
 mod passwords;
 mod set_up;

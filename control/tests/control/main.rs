@@ -14,6 +14,7 @@ mod issuers;
 mod metadata;
 mod oidc;
 mod people;
+mod quotas;
 mod restored;
 mod root;
 mod signing_keys;

@@ -239,6 +239,15 @@ async fn name_belongs_to_the_key_that_was_seen_first_until_the_operator_says_oth
         ask(&admin(&cluster), Method::POST, url.replace("b1/add", "b3/add"), Some(json!({ "certificate": pem }))).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(why.to_string().contains("that is the certificate of b1"), "{why}");
+    // One of another authority would cut b1 off, and let nobody in.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = node::tls::Authority::ensure(elsewhere.path(), &node::clock::Clock::new()).unwrap();
+    let pem = std::fs::read_to_string(other.issue(&id("b1"), Role::Broadcast, &[]).unwrap().certificate).unwrap();
+    let (status, why) = ask(&admin(&cluster), Method::POST, url, Some(json!({ "certificate": pem }))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(why.to_string().contains("no authority of this cluster has signed that certificate of b1"), "{why}");
+    let (status, why) = report(&thief, &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::OK, "{why}");
 }
 
 /// A node that was given the root key or the name of another cluster ends with the reason; it would wait in silence otherwise.

@@ -54,7 +54,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Uses a link, and is signed in.
-    async fn set_up(api: &'a Api, code: &str, name: &str, password: &str) -> Result<Self, Answer> {
+    pub(crate) async fn set_up(api: &'a Api, code: &str, name: &str, password: &str) -> Result<Self, Answer> {
         let mut browser = Self::new(api);
         let body = json!({ "code": code, "name": name, "password": password });
         let answer = browser.send(Method::POST, "/api/v1/setup", &[], Some(body)).await;
@@ -216,6 +216,16 @@ fn opinion(view: &View<'_>, token: &str) -> Result<SessionClaims, Refused> {
     let rules = SessionRules::of(view, &ClusterId::new("test").unwrap());
     let known = rules.verify(token)?;
     rules.check(&known, Clock::new().wall()).map(|()| known.claims)
+}
+
+/// Waits until a node takes a token for one of exactly these tenants.
+pub(crate) async fn believes_of(node: &Follower, token: &str, tenants: &[&str]) {
+    let is_so = |view: View<'_>| {
+        let rules = SessionRules::of(&view, &ClusterId::new("test").unwrap());
+        let of = opinion(&view, token).map(|claims| rules.memberships(&claims)).unwrap_or_default();
+        of.iter().map(|one| one.tenant.as_str()).eq(tenants.iter().copied())
+    };
+    node.sees(&format!("a token of {tenants:?}"), is_so).await;
 }
 
 /// Waits until a node believes a token, or refuses it.
@@ -386,6 +396,28 @@ async fn one_person_is_a_member_of_two_tenants_and_gets_a_new_password() {
     assert_eq!(choir.get("/api/v1/session").await.problem(), "expired", "whoever had the old password is out");
     assert!(Browser::sign_in(&api, "vera", "an entirely new one").await.is_ok());
     assert!(Browser::sign_in(&api, "vera", PASSWORD).await.is_err());
+}
+
+/// Whoever has a link for a new password is the person in all tenants, and got it for what the person was.
+#[tokio::test(flavor = "multi_thread")]
+async fn link_for_a_new_password_is_none_any_more_once_the_person_has_risen_elsewhere() {
+    let (api, _) = started().await;
+    operator(&api).await;
+    for slug in ["choir", "band"] {
+        api.tenant(slug).await;
+    }
+    let (_, boss) = member(&api, "band", "owner", "Boss").await;
+    let (row, _) = member(&api, "band", "viewer", "Vera").await;
+    let again = format!("/api/v1/members/{}/invite", row["id"].as_str().unwrap());
+    let made = boss.send(Method::POST, &again, &[], None).await.json();
+    let link = made["invite_url"].as_str().unwrap();
+    member(&api, "choir", "owner", "vera").await;
+    let refused = Browser::set_up(&api, code(link), "", "a password of the boss").await.err().map(|it| it.problem());
+    assert_eq!(refused.as_deref(), Some("gone"));
+    let listed =
+        api.operate("band", Method::GET, &format!("/api/v1/members/{}", row["id"].as_str().unwrap()), None).await;
+    assert_eq!(listed.json()["invite_until_at"], Value::Null, "{}", listed.text);
+    assert!(Browser::sign_in(&api, "vera", PASSWORD).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use sqlx::Connection as _;
 use crate::api::Api;
 use crate::cluster::{Cluster, PATIENCE, copy, json as ask};
 use crate::metadata::{Follower, admin, backed_up, id, node_and_first_run, revoke};
+use crate::people::{Browser, PASSWORD, member};
 
 /// Deleted keys stay deleted; tenants, keys, titles and quotas of after the backup come back; and a name that is refused today holds
 /// nothing up.
@@ -24,6 +25,8 @@ async fn restored_control_takes_owners_keys_and_titles_from_the_log_before_it_se
     let secret = |key: &Value| key["secret"].as_str().unwrap().to_owned();
     api.stream(&secret(&kept), "odd").await;
     api.tenant("left").await;
+    let (out, _) = member(&api, "default", "viewer", "Vera").await;
+    member(&api, "default", "viewer", "Olga").await;
     let mut signing_keys = Vec::new();
     for name in ["stays", "stolen"] {
         let made = api.operate("default", Method::POST, "/api/v1/signing-keys", Some(json!({ "name": name }))).await;
@@ -46,6 +49,9 @@ async fn restored_control_takes_owners_keys_and_titles_from_the_log_before_it_se
     let gone = api.operate("default", Method::DELETE, &leaked_path, None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     let gone = api.operate("default", Method::DELETE, &signing_keys[1], None).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text);
+    let out = format!("/api/v1/members/{}", out["id"].as_str().unwrap());
+    let gone = api.operate("default", Method::DELETE, &out, None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text);
     let rotated = format!("/api/v1/api-keys/{}/rotate", kept["id"].as_str().unwrap());
     let rotated = api.operate("default", Method::POST, &rotated, Some(json!({}))).await.json();
@@ -77,6 +83,8 @@ async fn restored_control_takes_owners_keys_and_titles_from_the_log_before_it_se
     api.moved(&base);
     let early = api.ask(&secret(&leaked), Method::GET, "/api/v1/session", None).await;
     assert_eq!((early.status, early.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "control-away"));
+    let early = Browser::sign_in(&api, "olga", PASSWORD).await.err().map(|answer| answer.problem());
+    assert_eq!(early.as_deref(), Some("control-away"), "nobody knows yet whether she is still a member");
     let served = async {
         while api.ask(&secret(&leaked), Method::GET, "/api/v1/session", None).await.status
             == StatusCode::SERVICE_UNAVAILABLE
@@ -90,6 +98,13 @@ async fn restored_control_takes_owners_keys_and_titles_from_the_log_before_it_se
     assert_eq!(session(&secret(&kept)).await, StatusCode::UNAUTHORIZED, "rotated after the backup");
     assert_eq!(session(&secret(&rotated)).await, StatusCode::OK);
     assert_eq!(session(&of_late).await, StatusCode::OK, "made after the backup");
+    assert_eq!(
+        api.operate("default", Method::GET, &out, None).await.problem(),
+        "not-found",
+        "deleted after the backup"
+    );
+    assert!(Browser::sign_in(&api, "vera", PASSWORD).await.is_err());
+    assert!(Browser::sign_in(&api, "olga", PASSWORD).await.is_ok());
     let signing = async |at: usize| api.operate("default", Method::GET, &signing_keys[at], None).await.status;
     assert_eq!(
         [signing(0).await, signing(1).await],

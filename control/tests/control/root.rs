@@ -91,6 +91,11 @@ async fn rotation_is_followed_by_all_nodes_and_takes_the_old_and_the_new_root_ke
     }
     let (status, log) = offer(&admin, &base, sign_root(&next, &[&old, &new]).unwrap()).await;
     assert_eq!(status, StatusCode::OK, "{log}");
+    let (_, audit) =
+        json(&admin, Method::GET, format!("{}/api/v1/audit?all=true", base.trim_end_matches("/cluster/v1")), None)
+            .await;
+    let done = audit["items"].as_array().unwrap().iter().find(|row| row["result"] == "done");
+    assert_eq!(done.map(|row| &row["action"]), Some(&"metadata.rotate".into()), "{audit}");
     let version = next.version;
     b1.reaches_root(version).await;
     // A node that was given the first root key walks from it to the newest statement.

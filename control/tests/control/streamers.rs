@@ -233,6 +233,14 @@ async fn streamer_delegates_a_session_and_the_ingest_is_told_of_the_stream_until
     let signed = zone.delegation().sign(&zone.key).unwrap();
     let (status, said) = zone.send(&zone.anna, signed.raw().to_vec()).await;
     assert_eq!(status, StatusCode::OK, "{said}");
+    let audit = format!("{}/api/v1/audit", zone.base.trim_end_matches("/cluster/v1"));
+    let (_, audit) = json(&zone.cluster.operator(), Method::GET, audit, None).await;
+    let told = audit["items"].as_array().unwrap().iter().find(|row| row["action"] == "delegations.create");
+    let told = told.unwrap_or_else(|| panic!("{audit}"));
+    assert_eq!(
+        (&told["object"], &told["credential"], &told["result"]),
+        (&"choir".into(), &"anna".into(), &"done".into())
+    );
     zone.b1.sees("the delegation", |view| view.delegations().any(|known| *known == signed)).await;
     assert!(
         zone.may("i2", "choir") && zone.may("anna", "choir") && !zone.may("i1", "choir") && !zone.may("i2", "hall")

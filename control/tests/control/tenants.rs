@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::{Api, Ask};
 use crate::cluster::{Cluster, config, next};
 use crate::metadata::Follower;
+use crate::people::{Browser, PASSWORD, believes_of, code, member};
 
 /// A configured stream would come back at the next start, without its tenant.
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +53,36 @@ async fn signing_key_of_a_deleted_tenant_leaves_no_file() {
     assert_eq!(files(), 2);
     let gone = api.operate("default", Method::DELETE, "/api/v1/tenants/acme?confirm=acme", None).await;
     assert_eq!((gone.status, files()), (StatusCode::ACCEPTED, 1), "{}", gone.text);
+}
+
+/// A node believes a cookie for ten minutes, and what it says of a tenant for as long as the tenant is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_signed_in_at_a_deleted_tenant_anywhere() {
+    let api = Api::start().await;
+    let b1 = Follower::start(&api.cluster, "b1", None).await;
+    for tenant in ["acme", "band"] {
+        api.tenant(tenant).await;
+    }
+    let (_, only) = member(&api, "acme", "viewer", "Olga").await;
+    let (_, both) = member(&api, "acme", "owner", "Vera").await;
+    let joins = api.operate("band", Method::POST, "/api/v1/members", Some(json!({ "name": "Vera" }))).await.made();
+    let link = code(joins["invite_url"].as_str().unwrap());
+    let both_again =
+        Browser::set_up(&api, link, "Vera", PASSWORD).await.unwrap_or_else(|answer| panic!("{}", answer.text));
+    believes_of(&b1, &only.cookie, &["acme"]).await;
+    believes_of(&b1, &both_again.cookie, &["acme", "band"]).await;
+    let gone = api.operate("default", Method::DELETE, "/api/v1/tenants/acme?confirm=acme", None).await;
+    assert_eq!(gone.status, StatusCode::ACCEPTED, "{}", gone.text);
+    believes_of(&b1, &only.cookie, &[]).await;
+    believes_of(&b1, &both_again.cookie, &["band"]).await;
+    assert_eq!(only.get("/api/v1/session").await.problem(), "expired");
+    assert!(Browser::sign_in(&api, "olga", PASSWORD).await.is_err());
+    assert_eq!(both.get("/api/v1/session").await.json()["tenant"]["slug"], "band");
+    // Another tenant with the name is another one.
+    api.tenant("acme").await;
+    b1.sees("the new one", |view| view.tenant("acme").is_some()).await;
+    believes_of(&b1, &only.cookie, &[]).await;
+    believes_of(&b1, &both_again.cookie, &["band"]).await;
 }
 
 /// A deletion that names no version is of the tenant as it is, whatever others change of it meanwhile.

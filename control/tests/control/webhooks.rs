@@ -163,13 +163,13 @@ async fn webhook_is_made_tested_rotated_replayed_and_deleted() {
 }
 
 /// Lines of a response with server-sent events.
-struct Listening {
+pub(crate) struct Listening {
     response: reqwest::Response,
     text: String,
 }
 
 impl Listening {
-    async fn until(&mut self, part: &str) -> &str {
+    pub(crate) async fn until(&mut self, part: &str) -> &str {
         let wait = async {
             while !self.text.contains(part) {
                 let chunk = self.response.chunk().await.unwrap().unwrap_or_else(|| panic!("it ended: {}", self.text));
@@ -197,7 +197,7 @@ impl Listening {
     }
 }
 
-async fn listen(api: &Api, key: &str, last: Option<&str>) -> Listening {
+pub(crate) async fn listen(api: &Api, key: &str, last: Option<&str>) -> Listening {
     let mut headers = vec![("x-api-key", key)];
     headers.extend(last.map(|last| ("last-event-id", last)));
     let response = api.open("/api/v1/events", &headers).await;

@@ -57,8 +57,8 @@ pub struct Rules {
     audience: String,
     /// Streams that are not public.
     visibility: BTreeMap<StreamId, Visibility>,
-    /// Where the log has rows of streams that this version does not understand: the streams that it does understand.
-    understood: Option<BTreeSet<StreamId>>,
+    /// Streams that are there, of those that this version understands; `None` in a log of before streams were in it.
+    known: Option<BTreeSet<StreamId>>,
     /// Streams that are not as all are by default.
     pages: BTreeMap<StreamId, Pages>,
     keys: HashMap<TokenKeyId, Key>,
@@ -84,8 +84,9 @@ pub struct Facts {
     /// Streams of the tenant `default` with a dot in their names: other names with a dot are those of the tenant before it.
     pub of_default: BTreeSet<StreamId>,
     pub revoked: Vec<RevokedTokens>,
-    /// Where there are rows of streams that this version cannot read: the streams that it can read. Others are hidden.
-    pub understood: Option<BTreeSet<StreamId>>,
+    /// Streams that are there, of those whose rows this version can read. Others are hidden: they were deleted, or the log says of them what
+    /// this version cannot read. `None` in a log of before streams were in it.
+    pub known: Option<BTreeSet<StreamId>>,
     /// Streams that say something about pages.
     pub pages: BTreeMap<StreamId, PageSettings>,
 }
@@ -100,7 +101,7 @@ impl Facts {
             signers: HashSet::new(),
             of_default: BTreeSet::new(),
             revoked: Vec::new(),
-            understood: None,
+            known: None,
             pages: BTreeMap::new(),
         }
     }
@@ -109,6 +110,7 @@ impl Facts {
     pub fn from_log(view: &View<'_>, cluster: &ClusterId) -> Self {
         let hidden = view.streams().filter(|stream| stream.visibility != Visibility::Public);
         let with_pages = view.streams().filter(|stream| stream.pages != PageSettings::default());
+        let has_streams = view.has_streams_not_understood() || view.streams().next().is_some();
         let names = || view.streams().map(|stream| stream.name.clone()).collect();
         Self {
             cluster: cluster.clone(),
@@ -117,7 +119,7 @@ impl Facts {
             signers: HashSet::new(),
             of_default: view.streams().filter(|row| is_of_default(row)).map(|row| row.name.clone()).collect(),
             revoked: view.token_revocations().map(|revocation| revocation.tokens.clone()).collect(),
-            understood: view.has_streams_not_understood().then(names),
+            known: has_streams.then(names),
             pages: with_pages.map(|stream| (stream.name.clone(), stream.pages.clone())).collect(),
         }
     }
@@ -131,10 +133,10 @@ impl Rules {
 
     /// The rules that follow from facts.
     pub fn from_facts(facts: Facts) -> Self {
-        let Facts { cluster, visibility, keys, signers, of_default, revoked, understood, pages } = facts;
+        let Facts { cluster, visibility, keys, signers, of_default, revoked, known, pages } = facts;
         let pages = pages.into_iter().map(|(stream, settings)| (stream, Pages::of(settings))).collect();
         let audience = audience(&cluster);
-        let mut rules = Self { audience, visibility, signers, of_default, understood, pages, ..Self::default() };
+        let mut rules = Self { audience, visibility, signers, of_default, known, pages, ..Self::default() };
         for Verifier { key: public, from, until, tenant } in keys {
             // Control checks keys before it writes them; one that is none verifies nothing.
             if let Ok(verifying) = VerifyingKey::of_tenant(&public, tenant) {
@@ -157,13 +159,19 @@ impl Rules {
         rules
     }
 
-    /// Who may watch a stream. A stream of which the log may say what this version cannot read is not public.
+    /// Who may watch a stream. One that was deleted is for nobody any more, whatever nodes hold of it; nor is one public of which the log may
+    /// say what this version cannot read.
     pub fn visibility(&self, stream: &StreamId) -> Visibility {
         match self.visibility.get(stream) {
             Some(visibility) => *visibility,
-            None if self.understood.as_ref().is_some_and(|known| !known.contains(stream)) => Visibility::Token,
+            None if self.is_gone(stream) => Visibility::Token,
             None => Visibility::Public,
         }
+    }
+
+    /// Whether the log has streams, and this one is none of them that this version understands.
+    pub fn is_gone(&self, stream: &StreamId) -> bool {
+        self.known.as_ref().is_some_and(|known| !known.contains(stream))
     }
 
     /// Whether lists for everybody show a stream.

@@ -5,6 +5,7 @@
 //! for the other. One encoding of the claims is valid. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -189,12 +190,24 @@ pub struct SessionRules {
     keys: HashMap<TokenKeyId, Key>,
     ended: HashSet<SessionToken>,
     persons: HashMap<PersonDigest, u64>,
+    /// Tenants that are there, and the first second of tokens that can speak of them; `None` in a log of before tenants were in it.
+    tenants: Option<HashMap<String, u64>>,
 }
 
 impl SessionRules {
     /// The rules of a log.
     pub fn of(view: &View<'_>, cluster: &ClusterId) -> Self {
-        Self::from_rows(view.sessions(), cluster)
+        let tenants = view.tenants().map(|tenant| (tenant.slug.clone(), tenant.created_at)).collect();
+        Self::from_rows(view.sessions(), cluster).within(tenants)
+    }
+
+    /// The same where these tenants are there, each since a time. What a token says of another one counts for nothing, also of one before
+    /// it with the same name.
+    fn within(self, tenants: Vec<(String, UnixMillis)>) -> Self {
+        // A tenant that was made within this second has tokens of the next one on.
+        let first_s = |at: UnixMillis| seconds(at.plus(Duration::from_millis(999)));
+        let tenants: HashMap<_, _> = tenants.into_iter().map(|(slug, at)| (slug, first_s(at))).collect();
+        Self { tenants: (!tenants.is_empty()).then_some(tenants), ..self }
     }
 
     /// The rules that follow from rows.
@@ -255,6 +268,15 @@ impl SessionRules {
             return Err(Refused::Ended);
         }
         if now >= claims.exp() { Err(Refused::Expired) } else { Ok(()) }
+    }
+
+    /// What a token says of tenants that are there.
+    pub fn memberships(&self, claims: &SessionClaims) -> Vec<Membership> {
+        let is_there = |one: &&Membership| match &self.tenants {
+            None => true,
+            Some(tenants) => tenants.get(&one.tenant).is_some_and(|first_s| *first_s <= claims.iat),
+        };
+        claims.tenants.iter().filter(is_there).cloned().collect()
     }
 
     /// Whether the log has this key.

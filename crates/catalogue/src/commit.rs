@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::audit::{self, Record};
 use crate::database::{Value, Writing};
-use crate::events::{StreamRow, row_changed};
+use crate::events::{StreamRow, row_changed, tenant_deleted};
 use crate::id::Id;
 use crate::outbox::Event;
 use crate::sessions::MemberEdit;
@@ -161,11 +161,7 @@ async fn tell(writing: &mut Writing, edit: &Edit, key_before: Option<&str>) -> R
         Edit::DeleteApiKey(key) => {
             row_changed(writing, "api_key.deleted", (&key.tenant, &key.id), api_key_object(key)).await
         }
-        // The tenant's endpoints are gone with it: whoever operates the cluster hears of it.
-        Edit::DeleteTenant(tenant) => {
-            let object = json!({ "id": tenant.id.as_str(), "slug": tenant.slug, "name": tenant.name });
-            row_changed(writing, "tenant.deleted", (&Id::default_tenant(), &tenant.id), object).await
-        }
+        Edit::DeleteTenant(tenant) => tenant_deleted(writing, tenant).await,
         Edit::People(People { member: Some(edit), .. }) => {
             let (kind, member) = match edit {
                 MemberEdit::Create(member) => ("member.created", member),

@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
 use crate::outbox::{DELETED, one_number};
-use crate::{Error, queue};
+use crate::queue::To;
+use crate::{Error, Tenant, queue};
 
 /// For how long events are kept.
 pub const EVENTS_KEPT_MS: i64 = 24 * 3_600 * 1_000;
@@ -70,9 +71,15 @@ impl<'a> Happened<'a> {
 
 /// Writes an event, and a delivery for each endpoint that wants it.
 pub(crate) async fn append(writing: &mut Writing, happened: Happened<'_>) -> Result<(), Error> {
-    let at = writing.now().await?;
-    let Happened { tenant, kind, subject: (subject_kind, subject), now, session, object } = happened;
+    let Happened { tenant, subject: (subject_kind, subject), now, session, .. } = happened;
     let sequence = step(writing, (tenant, subject_kind, subject), now, session).await?;
+    write(writing, happened, (sequence, To::Tenant)).await
+}
+
+/// Writes an event of a sequence that was counted.
+async fn write(writing: &mut Writing, happened: Happened<'_>, (sequence, to): (i64, To)) -> Result<(), Error> {
+    let at = writing.now().await?;
+    let Happened { tenant, kind, subject: (subject_kind, subject), session, object, .. } = happened;
     let head = "INSERT INTO event_heads (tenant, newest, pruned) VALUES ($1, 1, 0) \
                 ON CONFLICT (tenant) DO UPDATE SET newest = event_heads.newest + 1 RETURNING newest";
     let position = one_number(writing, head, &[Value::Text(tenant)]).await?;
@@ -93,7 +100,7 @@ pub(crate) async fn append(writing: &mut Writing, happened: Happened<'_>) -> Res
                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     writing.execute(insert, &values).await?;
     let due = queue::Due { tenant, event: id.as_str(), kind, subject, sequence };
-    queue::fan_out(writing, &due, at).await?;
+    queue::fan_out(writing, &due, (at, to)).await?;
     if position % PRUNED == 0 {
         forget_up_to(writing, tenant, position.saturating_sub(EVENTS_MAX)).await?;
     }
@@ -180,6 +187,19 @@ pub(crate) async fn row_changed(
     append(writing, Happened::new(tenant.as_str(), kind, (subject_kind, id.as_str()), (now, object))).await
 }
 
+/// Says that a tenant was deleted: to its own endpoints, as their last word, and to the operators. It is one event of one subject.
+pub(crate) async fn tenant_deleted(writing: &mut Writing, tenant: &Tenant) -> Result<(), Error> {
+    let (kind, object) =
+        ("tenant.deleted", json!({ "id": tenant.id.as_str(), "slug": tenant.slug, "name": tenant.name }));
+    let (operators, subject) = (Id::default_tenant(), ("tenant", tenant.id.as_str()));
+    let now = State::Ends(DELETED);
+    let sequence = step(writing, (operators.as_str(), subject.0, subject.1), now, None).await?;
+    let to_own = Happened::new(tenant.id.as_str(), kind, subject, (now, object.clone()));
+    write(writing, to_own, (sequence, To::Tenant)).await?;
+    let to_operators = Happened::new(operators.as_str(), kind, subject, (now, object));
+    write(writing, to_operators, (sequence, To::Operators)).await
+}
+
 /// Writes what happened to a stream beyond the catalogue. Streams that are not there are passed over.
 pub(crate) async fn live(writing: &mut Writing, event: &LiveEvent) -> Result<(), Error> {
     let Some(row) = StreamRow::find(writing, &event.stream).await? else { return Ok(()) };
@@ -224,18 +244,34 @@ pub(crate) async fn note(writing: &mut Writing, noted: &Noted) -> Result<(), Err
     append(writing, Happened::new(tenant, noted.kind, subject, now)).await
 }
 
-/// Forgets what a tenant has in the outbox, because the tenant is gone.
+/// Forgets what a tenant has in the outbox, because the tenant is gone. Its endpoints stay until they have got its last word.
 pub(crate) async fn forget_tenant(writing: &mut Writing, tenant: Value<'_>) -> Result<(), Error> {
     for delete in [
         "DELETE FROM events WHERE tenant = $1",
         "DELETE FROM event_heads WHERE tenant = $1",
         "DELETE FROM event_subjects WHERE tenant = $1",
         "DELETE FROM deliveries WHERE tenant = $1",
-        "DELETE FROM webhooks WHERE tenant = $1",
     ] {
         writing.execute(delete, &[tenant]).await?;
     }
     queue::endpoints_changed(writing).await
+}
+
+/// Forgets the endpoints of tenants that are gone, and what is kept for them, once nothing waits for them any more.
+async fn forget_gone_tenants(writing: &mut Writing) -> Result<(), Error> {
+    let gone = "DELETE FROM webhooks WHERE tenant NOT IN (SELECT id FROM tenants) AND NOT EXISTS \
+                (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id AND state = 'pending')";
+    if writing.execute(gone, &[]).await? > 0 {
+        queue::endpoints_changed(writing).await?;
+    }
+    for delete in [
+        "DELETE FROM deliveries WHERE tenant NOT IN (SELECT id FROM tenants) AND webhook NOT IN (SELECT id FROM webhooks)",
+        "DELETE FROM events WHERE tenant NOT IN (SELECT id FROM tenants) AND tenant NOT IN (SELECT tenant FROM webhooks)",
+        "DELETE FROM event_heads WHERE tenant NOT IN (SELECT id FROM tenants) AND tenant NOT IN (SELECT tenant FROM webhooks)",
+    ] {
+        writing.execute(delete, &[]).await?;
+    }
+    Ok(())
 }
 
 /// After a restore, sequences go on above all that receivers may have seen, and whoever resumes an outbox begins anew.
@@ -271,7 +307,7 @@ pub(crate) async fn prune(writing: &mut Writing) -> Result<(), Error> {
     let subjects = "DELETE FROM event_subjects WHERE is_final = 1 AND NOT EXISTS \
                     (SELECT 1 FROM events WHERE events.tenant = event_subjects.tenant AND events.subject = event_subjects.subject)";
     writing.execute(subjects, &[]).await?;
-    Ok(())
+    forget_gone_tenants(writing).await
 }
 
 #[cfg(test)]

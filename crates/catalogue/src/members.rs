@@ -10,6 +10,8 @@ use crate::{Catalogue, Error};
 
 /// Most members of a tenant: a school with its teachers and pupils.
 pub const MEMBERS_MAX: i64 = 10_000;
+/// Deleted members that are read at once: as many as one entry of the metadata log takes.
+const GONE_READ_MAX: i64 = 128;
 /// Most memberships of a person that are looked at.
 const MEMBERSHIPS_MAX: i64 = 64;
 
@@ -192,6 +194,20 @@ impl Catalogue {
         Ok(!self.database.fetch::<(String,)>(sql, &[]).await?.is_empty())
     }
 
+    /// Members that were deleted, and of whom the metadata log does not say so yet: the oldest of them.
+    ///
+    /// # Errors
+    /// When the database fails or a row cannot be read.
+    pub async fn members_gone(&self) -> Result<Vec<(Id, UnixMillis)>, Error> {
+        let sql = "SELECT id, at FROM members_gone ORDER BY at, id LIMIT $1";
+        let rows = self.database.fetch::<(String, i64)>(sql, &[Value::Number(GONE_READ_MAX)]).await?;
+        let read = |(id, at): (String, i64)| {
+            let known = Id::parse(Kind::Member, &id).ok_or_else(|| Error::Unreadable(format!("member {id:?}")))?;
+            Ok((known, UnixMillis(at)))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     /// What is kept of a person's password.
     ///
     /// # Errors
@@ -238,22 +254,58 @@ pub(crate) async fn create(writing: &mut Writing, member: &Member) -> Result<(),
     let insert = "INSERT INTO members (id, tenant, name, person, issuer, subject, role, state, by_rule, invite, invite_until, version, \
                   created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     write(writing, member, insert, &[Value::Number(member.version), Value::Number(member.created_at.0)]).await?;
-    Ok(())
+    end_other_links(writing, member).await
 }
 
-/// Writes a member over the version before its own.
+/// Writes a member over the version before its own. Where the person gains or loses something by it, its links elsewhere end.
 pub(crate) async fn update(writing: &mut Writing, member: &Member) -> Result<(), Error> {
+    let before = find(writing, member).await?;
+    if before.is_none_or(|before| may_differ(&before, member)) {
+        end_other_links(writing, member).await?;
+    }
     ensure_led_without(writing, member, Some(member)).await?;
     let update = "UPDATE members SET name = $3, person = $4, issuer = $5, subject = $6, role = $7, state = $8, by_rule = $9, \
                   invite = $10, invite_until = $11, version = $12 WHERE id = $1 AND tenant = $2 AND version = $12 - 1";
     one(write(writing, member, update, &[Value::Number(member.version)]).await?)
 }
 
+/// Whether the person of a member is another one now, or may do something else.
+fn may_differ(before: &Member, after: &Member) -> bool {
+    before.person != after.person || before.role != after.role || before.state != after.state
+}
+
+/// Ends the links by which others could give a person a new password. Whoever has such a link is the person in all tenants, and was given it
+/// for what the person could do then.
+async fn end_other_links(writing: &mut Writing, member: &Member) -> Result<(), Error> {
+    let Some(person) = member.person.as_ref().map(Person::key) else { return Ok(()) };
+    let end = "UPDATE members SET invite = NULL, invite_until = NULL, version = version + 1 \
+               WHERE person = $1 AND id <> $2 AND invite IS NOT NULL";
+    writing.execute(end, &[Value::Text(&person), Value::Text(member.id.as_str())]).await?;
+    Ok(())
+}
+
+async fn find(writing: &mut Writing, member: &Member) -> Result<Option<Member>, Error> {
+    let values = [Value::Text(member.tenant.as_str()), Value::Text(member.id.as_str())];
+    let found = writing.fetch(select!("WHERE tenant = $1 AND id = $2"), &values).await?;
+    found.into_iter().next().map(read).transpose()
+}
+
 pub(crate) async fn delete(writing: &mut Writing, member: &Member) -> Result<(), Error> {
     ensure_led_without(writing, member, None).await?;
     let values = [Value::Text(member.id.as_str()), Value::Text(member.tenant.as_str()), Value::Number(member.version)];
     one(writing.execute("DELETE FROM members WHERE id = $1 AND tenant = $2 AND version = $3", &values).await?)?;
+    let gone = "INSERT INTO members_gone (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+    let at = writing.now().await?;
+    writing.execute(gone, &[Value::Text(member.id.as_str()), Value::Number(at)]).await?;
     forget_strangers(writing).await
+}
+
+/// Forgets that members are gone, because the metadata log says so.
+pub(crate) async fn gone_is_logged(writing: &mut Writing, members: &[Id]) -> Result<(), Error> {
+    for id in members {
+        writing.execute("DELETE FROM members_gone WHERE id = $1", &[Value::Text(id.as_str())]).await?;
+    }
+    Ok(())
 }
 
 /// Forgets the passwords and sessions of whoever is no member of anything any more.
@@ -266,6 +318,14 @@ pub(crate) async fn forget_strangers(writing: &mut Writing) -> Result<(), Error>
         writing.execute(sql, &[]).await?;
     }
     Ok(())
+}
+
+/// Forgets members that were deleted after a backup, whatever they were.
+pub(crate) async fn forget_after_restore(writing: &mut Writing, gone: &[String]) -> Result<(), Error> {
+    for id in gone {
+        writing.execute("DELETE FROM members WHERE id = $1", &[Value::Text(id)]).await?;
+    }
+    forget_strangers(writing).await
 }
 
 async fn write(writing: &mut Writing, member: &Member, sql: &'static str, last: &[Value<'_>]) -> Result<u64, Error> {
@@ -294,9 +354,8 @@ async fn write(writing: &mut Writing, member: &Member, sql: &'static str, last: 
 
 /// Refuses a change after which nobody could decide who is a member: of the tenant, or, by an operator, of the cluster.
 async fn ensure_led_without(writing: &mut Writing, member: &Member, after: Option<&Member>) -> Result<(), Error> {
+    let Some(before) = find(writing, member).await? else { return Ok(()) };
     let values = [Value::Text(member.tenant.as_str()), Value::Text(member.id.as_str())];
-    let before = writing.fetch(select!("WHERE tenant = $1 AND id = $2"), &values).await?;
-    let Some(before) = before.into_iter().next().map(read).transpose()? else { return Ok(()) };
     if before.is_in_charge() && !after.is_some_and(Member::is_in_charge) {
         let others = "SELECT id FROM members WHERE tenant = $1 AND id <> $2 AND state = 'active' AND role IN ('owner', 'operator') LIMIT 1";
         if writing.fetch::<(String,)>(others, &values).await?.is_empty() {

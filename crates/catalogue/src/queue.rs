@@ -7,6 +7,15 @@ use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
 use crate::outbox::one_number;
 
+/// Whose business an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    /// The tenant's: also of endpoints that want all there is.
+    Tenant,
+    /// The operators': of the endpoints of their tenant that name the kind. Only operators may name it there.
+    Operators,
+}
+
 /// An event that is due to endpoints.
 pub(crate) struct Due<'a> {
     pub(crate) tenant: &'a str,
@@ -17,11 +26,16 @@ pub(crate) struct Due<'a> {
 }
 
 /// Makes a delivery for each endpoint that wants an event.
-pub(crate) async fn fan_out(writing: &mut Writing, due: &Due<'_>, at: i64) -> Result<(), Error> {
+pub(crate) async fn fan_out(writing: &mut Writing, due: &Due<'_>, (at, to): (i64, To)) -> Result<(), Error> {
     let group = due.kind.split('.').next().unwrap_or_default();
-    let wants = "SELECT id FROM webhooks WHERE tenant = $1 AND state = 'active' AND (kinds = '*' OR ' ' || kinds || ' ' LIKE \
+    let wants = "SELECT id FROM webhooks WHERE tenant = $1 AND state = 'active' AND (kinds = $4 OR ' ' || kinds || ' ' LIKE \
                  '% ' || $2 || ' %' OR ' ' || kinds || ' ' LIKE '% ' || $3 || '.* %') ORDER BY created_at, id";
-    let values = [Value::Text(due.tenant), Value::Text(due.kind), Value::Text(group)];
+    let all = match to {
+        To::Tenant => "*",
+        // No endpoint has an empty list.
+        To::Operators => "",
+    };
+    let values = [Value::Text(due.tenant), Value::Text(due.kind), Value::Text(group), Value::Text(all)];
     for (webhook,) in writing.fetch::<(String,)>(wants, &values).await? {
         enqueue(writing, &webhook, due, at).await?;
     }

@@ -1,4 +1,4 @@
-//! A catalogue from a backup: takes what the metadata log says of tenants, streams and API keys, in one transaction. Until
+//! A catalogue from a backup: takes what the metadata log says of tenants, streams, API keys and members, in one transaction. Until
 //! [`crate::Catalogue::forget_restore`], it is still one from a backup.
 //!
 //! Nothing of it is refused for a rule of today, such as one about names: what the log has was made under the rules of its time.
@@ -10,7 +10,7 @@ use media::{StreamId, UnixMillis};
 use crate::access;
 use crate::database::{Value, Writing};
 use crate::id::Id;
-use crate::{ApiKey, Error, KeptKey, Stream, Tenant, api_keys, channels, chat, tenants};
+use crate::{ApiKey, Error, KeptKey, Stream, Tenant, api_keys, channels, chat, members, tenants};
 
 /// What the metadata log says of what the catalogue has.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct Remembered {
     pub configured: BTreeSet<StreamId>,
     /// `None` in a log of before API keys were in it. Names and hints are not in the log.
     pub api_keys: Option<Vec<ApiKey>>,
+    /// Identities of members that were deleted.
+    pub members_gone: Vec<String>,
 }
 
 /// A stream as its row says it.
@@ -37,7 +39,7 @@ pub struct RememberedStream {
 }
 
 pub(crate) async fn remember(writing: &mut Writing, remembered: Remembered) -> Result<(), Error> {
-    let Remembered { tenants, streams, configured, api_keys } = remembered;
+    let Remembered { tenants, streams, configured, api_keys, members_gone } = remembered;
     if let Some(tenants) = tenants {
         take_tenants(writing, &tenants).await?;
     }
@@ -45,7 +47,7 @@ pub(crate) async fn remember(writing: &mut Writing, remembered: Remembered) -> R
     if let Some(keys) = api_keys {
         take_api_keys(writing, keys).await?;
     }
-    Ok(())
+    members::forget_after_restore(writing, &members_gone).await
 }
 
 async fn take_tenants(writing: &mut Writing, wanted: &[Tenant]) -> Result<(), Error> {

@@ -18,8 +18,8 @@ use crate::lead::{self, Lead, Signed};
 use crate::leases::{self, Hold, Lease};
 use crate::rows::{ensure_room, key_taken};
 use crate::{
-    Catalogue, Error, Issuer, KeptKey, Pages, Remembered, Saying, SigningKey, StreamKey, api_keys, channels, chat,
-    issuers, restored, sessions, token_keys,
+    Catalogue, Error, Issuer, KeptKey, Pages, Remembered, Saying, SigningKey, Stood, StreamKey, api_keys, channels,
+    chat, issuers, members, restored, sessions, standings, token_keys,
 };
 
 /// A stream as the catalogue stores it.
@@ -62,8 +62,12 @@ pub(crate) enum Change {
     /// What the holder of a lease has heard of streams.
     Live((&'static str, String), Vec<LiveEvent>),
     Note(Vec<Noted>),
+    /// What the holder of a lease sees of quotas and issuers.
+    Stand((&'static str, String), Vec<Stood>),
     /// Old events go.
     Prune,
+    /// The metadata log says that these members are gone.
+    GoneIsLogged(Vec<Id>),
     /// What the control node that leads has signed.
     Sign(Box<Signed>),
 }
@@ -78,6 +82,7 @@ impl Change {
                 | Self::Live(..)
                 | Self::Note(_)
                 | Self::Prune
+                | Self::Stand(..)
                 | Self::Used(..)
                 | Self::Seen(..)
                 | Self::GiveIds
@@ -190,6 +195,14 @@ impl Catalogue {
         self.change(Change::Live((lease, holder.to_owned()), events)).await
     }
 
+    /// Writes where things stand that are no rows, with the events that say so, for the holder of a lease.
+    ///
+    /// # Errors
+    /// As [`Catalogue::settle`].
+    pub async fn stand(&self, lease: &'static str, holder: &str, stood: Vec<Stood>) -> Result<(), Error> {
+        self.change(Change::Stand((lease, holder.to_owned()), stood)).await
+    }
+
     /// Writes those of these states that no event has yet.
     ///
     /// # Errors
@@ -204,6 +217,14 @@ impl Catalogue {
     /// When the database fails.
     pub async fn prune_events(&self) -> Result<(), Error> {
         self.change(Change::Prune).await
+    }
+
+    /// Takes in that the metadata log says which members were deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn gone_is_logged(&self, members: Vec<Id>) -> Result<(), Error> {
+        self.change(Change::GoneIsLogged(members)).await
     }
 
     /// Keeps an entry of the metadata log with its rows, both in hexadecimal, for the control node that leads.
@@ -475,7 +496,12 @@ async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Res
             }
             return Ok(());
         }
+        Change::Stand((lease, holder), stood) => {
+            leases::ensure_held(writing, lease, &holder).await?;
+            return standings::stand(writing, stood).await;
+        }
         Change::Prune => return events::prune(writing).await,
+        Change::GoneIsLogged(members) => return members::gone_is_logged(writing, &members).await,
         Change::Sign(signed) => return lead::keep(writing, *signed).await,
     };
     if changed == 0 { Err(Error::NoStream(name)) } else { Ok(()) }

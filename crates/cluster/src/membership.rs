@@ -274,6 +274,7 @@ pub(crate) mod tests {
             load: Load::default(),
             streams: Vec::new(),
             edges: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 

@@ -326,6 +326,11 @@ impl Cache {
         }
     }
 
+    /// Since when the newest fetches failed.
+    pub(crate) fn stale_since_at(&self) -> Option<UnixMillis> {
+        self.state().0.stale_since_at()
+    }
+
     /// What `/status` shows.
     pub(crate) fn status(&self) -> serde_json::Value {
         let Now { elapsed, .. } = self.clock.now();

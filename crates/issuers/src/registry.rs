@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::join_all;
-use media::StreamId;
+use media::{StreamId, UnixMillis};
 use node::CancellationToken;
 use node::clock::Clock;
 use outbound::Outbound;
@@ -160,6 +160,11 @@ impl Issuers {
     /// Changes whenever a fetch of keys has ended: then [`Self::stands`] may say something new.
     pub fn fetches(&self) -> watch::Receiver<()> {
         self.fetched.subscribe()
+    }
+
+    /// Since when the keys of one of them could not be fetched; `None` while all is well.
+    pub fn stale_since_at(&self) -> Option<UnixMillis> {
+        self.issuers.iter().filter_map(|issuer| issuer.stale_since_at()).min()
     }
 
     /// Fetches the keys of an issuer now, because one of them must not count any more.

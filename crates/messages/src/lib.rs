@@ -17,7 +17,7 @@ pub use chat::{
 };
 pub use delegate::{Delegate, Delegates};
 pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
-pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
+pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState, TenantLoad};
 #[cfg(not(target_arch = "wasm32"))]
 pub use stream_table::{KeyMac, MacForm, MacKey, Pepper, StreamEntry, StreamTable};
 pub use topic::{InvalidTopic, Prefix, Topic};

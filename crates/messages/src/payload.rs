@@ -69,6 +69,22 @@ pub struct Presence {
     /// Streams that it serves as an edge: it pulls the objects that its viewers request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<StreamId>,
+    /// What tenants use of it; broadcast nodes only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantLoad>,
+}
+
+/// What a tenant uses of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantLoad {
+    /// The tenant's slug.
+    pub tenant: String,
+    /// Bit rate to viewers of its streams, as a mean over ten seconds.
+    #[serde(default)]
+    pub egress: BitsPerSecond,
+    /// Bytes of disk that recordings of its streams take.
+    #[serde(default)]
+    pub storage_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

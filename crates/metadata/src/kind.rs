@@ -32,3 +32,5 @@ pub const API_KEY: u64 = 14;
 pub const SESSION: u64 = 15;
 /// [`crate::TokenIssuer`]
 pub const TOKEN_ISSUER: u64 = 16;
+/// A member of a tenant. The log has no rows of people, and only [`crate::Tombstone`]s of those that were deleted.
+pub const PERSON: u64 = 17;

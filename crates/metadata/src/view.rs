@@ -272,6 +272,14 @@ impl<'r> View<'r> {
         })
     }
 
+    /// Names of what is gone of a kind, and since when.
+    pub fn gone(&self, kind: u64) -> impl Iterator<Item = (&'r str, UnixMillis)> {
+        self.all().filter_map(move |(_, body)| match body {
+            Body::Tombstone(gone) if gone.kind == kind => Some((gone.name.as_str(), gone.at)),
+            _ => None,
+        })
+    }
+
     /// All API keys, whatever their times say.
     pub fn api_keys(&self) -> impl Iterator<Item = &'r ApiKey> {
         self.all().filter_map(|(_, body)| match body {

@@ -235,6 +235,7 @@ mod tests {
             load: Load::default(),
             streams: Vec::new(),
             edges: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 

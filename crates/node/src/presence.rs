@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use media::{BitsPerSecond, NodeId, StreamId, UnixMillis};
-use messages::{Load, NodeState, Prefix, Presence, Role, Topic};
+use messages::{Load, NodeState, Prefix, Presence, Role, TenantLoad, Topic};
 use sysinfo::{Disks, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -49,6 +49,8 @@ pub struct PresenceParts {
     pub streams: Vec<StreamId>,
     /// Streams that it serves as an edge.
     pub edges: Vec<StreamId>,
+    /// What tenants use of it.
+    pub tenants: Vec<TenantLoad>,
 }
 
 impl Default for PresenceParts {
@@ -63,6 +65,7 @@ impl Default for PresenceParts {
             requests_per_second: 0.0,
             streams: Vec::new(),
             edges: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 }
@@ -81,6 +84,7 @@ pub fn offline(prefix: &Prefix, node: &NodeId, role: Role, at: UnixMillis, start
         load: Load::default(),
         streams: Vec::new(),
         edges: Vec::new(),
+        tenants: Vec::new(),
     };
     message(prefix, &presence)
 }
@@ -144,6 +148,7 @@ fn presence_now(context: &Context, parts: PresenceParts) -> Presence {
         },
         streams: parts.streams,
         edges: parts.edges,
+        tenants: parts.tenants,
     }
 }
 

@@ -27,8 +27,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
-use crate::granter::Granter;
 use crate::receiver::Receiver;
+use granter::Granter;
 
 pub(crate) const KEY: &str = "correct-horse";
 
@@ -320,6 +320,7 @@ impl Cluster {
             load: messages::Load::default(),
             streams: vec![],
             edges: vec![],
+            tenants: vec![],
         };
         let topic = context.prefix.name(&Topic::Node(context.id.clone()));
         let payload = serde_json::to_vec(&presence).unwrap().into();

@@ -5,9 +5,6 @@
 mod attacks;
 mod client;
 mod cluster;
-#[path = "../../../crates/replica/tests/support/granter.rs"]
-#[allow(dead_code, unreachable_pub, reason = "not all of it is used here")]
-mod granter;
 mod impostors;
 mod limits;
 mod log;

@@ -4,10 +4,10 @@ use ::node::clock::Clock;
 use anyhow::{bail, ensure};
 use media::UnixMillis;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Admin, field, items, table};
-use crate::cli::access::{ApiKeyCommand, AuditCommand, KeyRole, NewApiKeyFlags, StateName, TenantCommand};
+use crate::cli::access::{ApiKeyCommand, AuditCommand, KeyRole, NewApiKeyFlags, QuotaFlags, StateName, TenantCommand};
 
 /// `sealcast tenant …`
 ///
@@ -39,7 +39,7 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
         }
         TenantCommand::Create(flags) => {
             let admin = Admin::connect(&flags.admin)?;
-            let body = json!({ "slug": flags.slug, "name": flags.name, "quota": { "streams": flags.streams } });
+            let body = json!({ "slug": flags.slug, "name": flags.name, "quota": quota(&flags.quota) });
             let tenant = admin.api(Method::POST, "/tenants", None, Some(body)).await?;
             admin.print(&tenant, |tenant| {
                 let slug = field(tenant, "slug");
@@ -55,13 +55,14 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
             if let Some(name) = &flags.name {
                 patch["name"] = name.as_str().into();
             }
-            if let Some(streams) = flags.streams {
-                patch["quota"] = json!({ "streams": streams });
+            let quota = quota(&flags.quota);
+            if quota != json!({}) {
+                patch["quota"] = quota;
             }
             if let Some(state) = flags.state {
                 patch["state"] = if state == StateName::Active { "active" } else { "suspended" }.into();
             }
-            ensure!(patch != json!({}), "say what to change: --name, --streams or --state");
+            ensure!(patch != json!({}), "say what to change: --name, --state, or a quota such as --streams");
             let tenant = admin.api(Method::PATCH, &path("/tenants", &flags.tenant)?, None, Some(patch)).await?;
             admin.print(&tenant, shown_tenant)
         }
@@ -235,18 +236,52 @@ pub(super) fn lines(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect()
 }
 
+/// The quotas that flags name.
+fn quota(flags: &QuotaFlags) -> Value {
+    let QuotaFlags { streams, publishers, input_bps, egress_bps, storage_bytes } = flags;
+    let named = [
+        ("streams", streams.map(u64::from)),
+        ("publishers", publishers.map(u64::from)),
+        ("input_bps", *input_bps),
+        ("egress_bps", *egress_bps),
+        ("storage_bytes", *storage_bytes),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, most)| Some((name.to_owned(), Value::from(most?))))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn bit_rate(bits: u64) -> String {
+    format!("{:.1} Mbit/s", bits as f64 / 1e6)
+}
+
+fn space(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
 fn shown_tenant(tenant: &Value) -> String {
-    let most = tenant["quota"]["streams"].as_i64().map_or("no limit".to_owned(), |most| format!("at most {most}"));
-    let streams = match tenant["used"]["streams"].as_i64() {
-        Some(used) => format!("{used}, {most}"),
-        None => most,
+    let used_of = |name: &str, text: fn(u64) -> String| {
+        let most = tenant["quota"][name].as_u64();
+        let most = most.map_or("no limit".to_owned(), |most| format!("at most {}", text(most)));
+        match tenant["used"][name].as_u64() {
+            Some(used) => format!("{}, {most}", text(used)),
+            None => most,
+        }
     };
+    let count = |count: u64| count.to_string();
     lines(&[
         ("tenant", field(tenant, "slug").to_owned()),
         ("name", field(tenant, "name").to_owned()),
         ("id", field(tenant, "id").to_owned()),
         ("state", field(tenant, "state").to_owned()),
-        ("streams", streams),
+        ("streams", used_of("streams", count)),
+        ("publishers", used_of("publishers", count)),
+        ("input", used_of("input_bps", bit_rate)),
+        ("egress", used_of("egress_bps", bit_rate)),
+        ("recordings", used_of("storage_bytes", space)),
         ("made", time(&tenant["created_at"])),
     ])
 }

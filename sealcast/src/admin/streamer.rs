@@ -60,6 +60,7 @@ async fn add(flags: &StreamerFlags) -> anyhow::Result<()> {
     let buses = if flags.bus.is_empty() { admin.bus.clone() } else { flags.bus.clone() };
     ensure!(!buses.is_empty(), "where the broker is cannot be told from here: give --bus URL");
 
+    let is_new = !out.exists();
     let signer = Authority::ensure(&directory, &Clock::new())?;
     let identity = signer.issue_in(&out, &name, Some(Role::Ingest), &[])?;
     Authority::ensure_for_brokers(&directory, &Clock::new())?.share(&out)?;
@@ -67,7 +68,15 @@ async fn add(flags: &StreamerFlags) -> anyhow::Result<()> {
     let names: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
     let body = serde_json::json!({ "certificate": pem, "streams": names });
     // Before a broker lets it in: control may refuse.
-    let added = admin.ask(Method::POST, &format!("/streamers/{name}"), Some(body)).await?;
+    let added = match admin.ask(Method::POST, &format!("/streamers/{name}"), Some(body)).await {
+        Ok(added) => added,
+        // Without an answer, control may have taken it, and no other key counts then.
+        Err(refused) if is_new && !refused.chain().any(|cause| cause.is::<reqwest::Error>()) => {
+            std::fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+            return Err(refused);
+        }
+        Err(error) => return Err(error),
+    };
 
     let password = certs::streamer_password(&directory, &admin.data, &name, &streams)?;
     files::atomic_write(&out.join(format!("{name}.password")), password.as_bytes(), files::MODE_SECRET)?;

@@ -31,6 +31,8 @@ pub(crate) async fn backup(flags: &BackupFlags) -> anyhow::Result<()> {
     let admin = AdminFile::read(&data)?;
     let node = Identity::load(&admin.identity)?.node().clone();
     ensure!(!flags.file.exists(), "{} is there already: give another name, or remove it", flags.file.display());
+    let folder = parent(&flags.file);
+    ensure!(folder.is_dir(), "there is no directory {}: make it, or give another path", folder.display());
     let staging = Staging::make(&beside(&flags.file)?)?;
     let own = std::iter::once(node.as_str()).chain(FOLDERS);
     for folder in own.filter(|folder| data.join(folder).is_dir()) {

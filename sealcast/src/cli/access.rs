@@ -28,6 +28,7 @@ pub(crate) enum TenantCommand {
     /// Change a tenant's name, its quota, or whether it may change anything.
     #[command(after_help = "Examples:
   sealcast tenant set choir --streams 20
+  sealcast tenant set choir --egress-bps 200000000 --storage-bytes 50000000000
   sealcast tenant set choir --state suspended")]
     Set(TenantFlags),
     /// Delete a tenant with its streams and API keys. Without --confirm, says what would go.
@@ -52,11 +53,30 @@ pub(crate) struct NewTenantFlags {
     /// What people call it [default: the slug].
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
-    /// Most streams that it may have [default: no limit of its own].
-    #[arg(long, value_name = "N")]
-    pub streams: Option<u32>,
+    #[command(flatten)]
+    pub quota: QuotaFlags,
     #[command(flatten)]
     pub admin: AdminFlags,
+}
+
+/// Most of what a tenant may use. What is not given stays as it is; a new tenant has no limit of its own there.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QuotaFlags {
+    /// Most streams that it may have.
+    #[arg(long, value_name = "N")]
+    pub streams: Option<u32>,
+    /// Most streams that may be published at once.
+    #[arg(long, value_name = "N")]
+    pub publishers: Option<u32>,
+    /// Most bits per second of all its publishers together.
+    #[arg(long, value_name = "BITS")]
+    pub input_bps: Option<u64>,
+    /// Most bits per second to all its viewers together; above it, nobody else begins to watch.
+    #[arg(long, value_name = "BITS")]
+    pub egress_bps: Option<u64>,
+    /// Most bytes that its recordings may take on the disks of all nodes, copies included.
+    #[arg(long, value_name = "BYTES")]
+    pub storage_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -66,9 +86,8 @@ pub(crate) struct TenantFlags {
     /// What people call it.
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
-    /// Most streams that it may have.
-    #[arg(long, value_name = "N")]
-    pub streams: Option<u32>,
+    #[command(flatten)]
+    pub quota: QuotaFlags,
     /// Whether it may change anything.
     #[arg(long, value_enum)]
     pub state: Option<StateName>,

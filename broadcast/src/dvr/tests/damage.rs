@@ -115,7 +115,7 @@ proptest! {
         let Template { disk, rows, more } = &*TEMPLATE;
         let directory = tempfile::tempdir().unwrap();
         copy(disk.directory.path(), directory.path());
-        let disk = Disk { directory, authority: Authority::new(), keyring: disk.keyring.clone(), ..*disk };
+        let disk = Disk { directory, authority: Authority::new(), keyring: disk.keyring.clone(), quotas: Arc::clone(&disk.quotas), ..*disk };
         let files: Vec<PathBuf> = disk.files().into_keys().collect();
         let seals: Vec<PathBuf> =
             files.iter().filter(|path| path.extension().is_some_and(|e| e == "cbor")).cloned().collect();

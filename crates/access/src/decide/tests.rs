@@ -260,8 +260,8 @@ fn pages_are_bound_where_they_begin_and_everything_where_the_token_is_strict() {
 
 #[test]
 fn stream_that_may_be_one_that_is_not_understood_is_hidden() {
-    let understood: BTreeSet<StreamId> = [stream("open")].into();
-    let facts = Facts { understood: Some(understood), ..Facts::of(ClusterId::new("town").unwrap()) };
+    let known: BTreeSet<StreamId> = [stream("open")].into();
+    let facts = Facts { known: Some(known), ..Facts::of(ClusterId::new("town").unwrap()) };
     let rules = Rules::from_facts(facts);
     assert!(anonymous(&rules, Class::Stream, "open").is_ok());
     assert_eq!(anonymous(&rules, Class::Stream, "newer"), Err(Refusal::Absent));

@@ -51,6 +51,20 @@ fn outcome(rules: &SessionRules, token: &str, now_s: u64) -> Result<SessionClaim
 }
 
 #[test]
+fn tenant_that_is_gone_or_was_made_later_with_the_name_counts_for_nothing() {
+    let of = |tenants: &[(&str, UnixMillis)]| {
+        let tenants = tenants.iter().map(|(slug, at)| ((*slug).to_owned(), *at)).collect();
+        let rules = rules(&[key_row(1)]).within(tenants);
+        rules.memberships(&claims()).into_iter().map(|one| one.tenant).collect::<Vec<_>>()
+    };
+    let before = at(NOW_S - 9);
+    assert_eq!(of(&[]), ["default", "choir"], "a log of before tenants were in it");
+    assert_eq!(of(&[("default", before), ("choir", at(NOW_S))]), ["default", "choir"]);
+    assert_eq!(of(&[("default", before)]), ["default"]);
+    assert_eq!(of(&[("default", before), ("choir", at(NOW_S).plus(Duration::from_millis(1)))]), ["default"]);
+}
+
+#[test]
 fn token_counts_for_ten_minutes_with_the_key_of_the_log() {
     let (rules, token) = (rules(&[key_row(1)]), claims().sign(&key(1)).unwrap());
     assert!(token.starts_with("scs_") && token.len() < 300, "{}", token.len());

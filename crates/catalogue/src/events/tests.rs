@@ -14,6 +14,7 @@ use crate::{Catalogue, LiveState, Outbox};
 on_both_databases! {
     each_change_is_one_event_of_its_tenant_and_a_refused_one_is_none
     events_go_to_the_endpoints_that_want_them_and_to_no_others
+    deleted_tenant_has_a_last_word_and_only_operators_hear_of_it_besides
     events_of_two_controls_have_one_order_and_sequences_rise_by_one
     lease_is_taken_from_whoever_is_gone_and_a_lost_one_writes_nothing
     outbox_is_bounded_and_says_what_it_has_forgotten
@@ -177,8 +178,65 @@ async fn each_change_is_one_event_of_its_tenant_and_a_refused_one_is_none(place:
     catalogue.note_states(vec![noted("revoked")]).await.unwrap();
     assert_eq!(told(&catalogue, &acme.id).await.len(), 10);
     make(&catalogue, Edit::DeleteTenant(acme.clone())).await.unwrap();
+    for outbox in [&acme.id, &Id::default_tenant()] {
+        assert_eq!(told(&catalogue, outbox).await, expect(&[("tenant.deleted", 1, 1, "deleted")]));
+    }
+    catalogue.prune_events().await.unwrap();
+    assert_eq!(told(&catalogue, &acme.id).await, [], "nobody waits for it");
+    assert_eq!(told(&catalogue, &Id::default_tenant()).await.len(), 1);
+}
+
+async fn deleted_tenant_has_a_last_word_and_only_operators_hear_of_it_besides(place: Place) {
+    let catalogue = place.open().await;
+    let (acme, home) = (tenant("acme"), Id::default_tenant());
+    make(&catalogue, Edit::CreateTenant(acme.clone())).await.unwrap();
+    let [own, streams, off, anybody, operators] = [
+        (&acme.id, "*"),
+        (&acme.id, "stream.*"),
+        (&acme.id, "tenant.deleted"),
+        (&home, "*"),
+        (&home, "stream.live tenant.*"),
+    ]
+    .map(|(tenant, kinds)| webhook(tenant, kinds));
+    for new in [&own, &streams, &off, &anybody, &operators] {
+        make(&catalogue, Edit::CreateWebhook(new.clone())).await.unwrap();
+    }
+    let disabled = Some("it is off".to_owned());
+    make(&catalogue, Edit::UpdateWebhook(Webhook { disabled, version: 2, ..off })).await.unwrap();
+    make(&catalogue, Edit::CreateChannel(channel(&acme, "acme.hall"))).await.unwrap();
+    make(&catalogue, Edit::DeleteTenant(acme.clone())).await.unwrap();
+    let pending = catalogue.pending(0).await.unwrap();
+    let to: Vec<_> = pending.iter().map(|one| (one.webhook.clone(), one.sequence)).collect();
+    assert_eq!(to, [(own.id.clone(), 1), (operators.id.clone(), 1)], "and nothing of what waited before");
+    catalogue.prune_events().await.unwrap();
+    let active = async || -> Vec<Id> {
+        let mut all: Vec<_> = catalogue.active_webhooks().await.unwrap().into_iter().map(|one| one.id).collect();
+        all.sort();
+        all
+    };
+    let sorted = |ids: &[&Webhook]| {
+        let mut ids: Vec<_> = ids.iter().map(|one| one.id.clone()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(active().await, sorted(&[&own, &anybody, &operators]), "one waits for the last word");
+    let (event, endpoint) = catalogue.to_deliver(pending[0].number, &acme.id, &own.id).await.unwrap().unwrap();
+    assert_eq!((event.kind.as_str(), &event.tenant, endpoint.id), ("tenant.deleted", &acme.id, own.id.clone()));
+    catalogue.take_lease(LEASE, "c1", None).await.unwrap();
+    let delivered = Settled {
+        number: pending[0].number,
+        became: Became::Delivered,
+        attempts: 1,
+        first_failed_at: None,
+        answered_at: Some(NOW),
+        status: Some(200),
+        error: None,
+    };
+    let settlement = Settlement { deliveries: vec![delivered], endpoints: Vec::new() };
+    catalogue.settle(LEASE, "c1", settlement).await.unwrap();
+    catalogue.prune_events().await.unwrap();
+    assert_eq!(active().await, sorted(&[&anybody, &operators]), "and goes with it");
     assert_eq!(told(&catalogue, &acme.id).await, []);
-    assert_eq!(told(&catalogue, &Id::default_tenant()).await, expect(&[("tenant.deleted", 1, 1, "deleted")]));
 }
 
 async fn events_go_to_the_endpoints_that_want_them_and_to_no_others(place: Place) {

@@ -2,11 +2,13 @@ use super::*;
 use crate::commit::tests::{NOW, make, tenant};
 use crate::sessions::{MemberEdit, NewPassword, People, SESSIONS_MAX, Session};
 use crate::streams::tests::{Place, on_both_databases};
-use crate::{Edit, SetUpSecret};
+use crate::{Edit, Remembered, SetUpSecret};
 
 on_both_databases! {
     member_is_invited_becomes_a_person_and_goes_with_the_tenant
     somebody_is_always_in_charge
+    link_for_a_new_password_ends_when_the_person_becomes_somebody_elsewhere
+    deleted_member_is_noted_until_the_log_has_it_and_forgotten_by_a_restored_catalogue
     sessions_end_by_time_by_number_and_with_the_person
     password_is_set_once_and_replaced_only_on_purpose
     catalogue_from_a_backup_has_no_session_and_no_link
@@ -97,6 +99,62 @@ async fn somebody_is_always_in_charge(place: Place) {
     make(&catalogue, edit(MemberEdit::Update(demoted))).await.unwrap();
     make(&catalogue, edit(MemberEdit::Delete(bob))).await.unwrap();
     assert!(matches!(make(&catalogue, edit(MemberEdit::Delete(eve))).await.unwrap_err(), Error::LastOwner));
+}
+
+async fn link_for_a_new_password_ends_when_the_person_becomes_somebody_elsewhere(place: Place) {
+    let catalogue = place.open().await;
+    let choir = tenant("choir", None);
+    make(&catalogue, Edit::CreateTenant(choir.clone())).await.unwrap();
+    let vera = member(&choir.id, "Vera", "viewer");
+    make(&catalogue, edit(MemberEdit::Create(vera.clone()))).await.unwrap();
+    let mut vera = vera;
+    let mut linked = async || {
+        let link = SetUpSecret::draw().digest();
+        let now = catalogue.find_member(&choir.id, vera.id.as_str()).await.unwrap().unwrap();
+        vera = Member { invite: Some((link, UnixMillis(NOW.0 + 9))), ..next(&now) };
+        make(&catalogue, edit(MemberEdit::Update(vera.clone()))).await.unwrap();
+        link
+    };
+    let link = linked().await;
+    assert!(catalogue.invited_member(&link).await.unwrap().is_some());
+    // Somebody else changes nothing of it.
+    make(&catalogue, edit(MemberEdit::Create(member(&Id::default_tenant(), "Bob", "owner")))).await.unwrap();
+    assert!(catalogue.invited_member(&link).await.unwrap().is_some());
+    let invited = Member { person: None, state: MemberState::Invited, ..member(&Id::default_tenant(), "V", "viewer") };
+    make(&catalogue, edit(MemberEdit::Create(invited.clone()))).await.unwrap();
+    let joined = Member { person: Some(Person::named("vera")), state: MemberState::Active, ..next(&invited) };
+    make(&catalogue, edit(MemberEdit::Update(joined.clone()))).await.unwrap();
+    assert_eq!(catalogue.invited_member(&link).await.unwrap(), None, "she has become a member elsewhere");
+    let link = linked().await;
+    let renamed = Member { name: "Vee".to_owned(), ..next(&joined) };
+    make(&catalogue, edit(MemberEdit::Update(renamed.clone()))).await.unwrap();
+    assert!(catalogue.invited_member(&link).await.unwrap().is_some(), "a name gives nobody a right");
+    let risen = Member { role: "operator".to_owned(), ..next(&renamed) };
+    make(&catalogue, edit(MemberEdit::Update(risen))).await.unwrap();
+    assert_eq!(catalogue.invited_member(&link).await.unwrap(), None, "she has become an operator");
+}
+
+async fn deleted_member_is_noted_until_the_log_has_it_and_forgotten_by_a_restored_catalogue(place: Place) {
+    let catalogue = place.open().await;
+    let home = Id::default_tenant();
+    let (ada, eve, bob) =
+        (member(&home, "Ada", "owner"), member(&home, "Eve", "viewer"), member(&home, "Bob", "viewer"));
+    for one in [&ada, &eve, &bob] {
+        make(&catalogue, edit(MemberEdit::Create(one.clone()))).await.unwrap();
+    }
+    make(&catalogue, edit(MemberEdit::Delete(bob.clone()))).await.unwrap();
+    let gone: Vec<_> = catalogue.members_gone().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(gone, [bob.id]);
+    catalogue.gone_is_logged(gone).await.unwrap();
+    assert_eq!(catalogue.members_gone().await.unwrap(), []);
+    let password = NewPassword { person: eve.person.as_ref().unwrap().key(), hash: "x".to_owned(), is_first: true };
+    make(&catalogue, Edit::People(People { password: Some(password), ..People::default() })).await.unwrap();
+    // As if Eve had been deleted after the backup.
+    let remembered = Remembered { members_gone: vec![eve.id.to_string()], ..Remembered::default() };
+    catalogue.remember(remembered).await.unwrap();
+    let there = async |one: &Member| catalogue.find_member(&home, one.id.as_str()).await.unwrap().is_some();
+    assert_eq!((there(&ada).await, there(&eve).await), (true, false));
+    assert_eq!(catalogue.password_of(&eve.person.as_ref().unwrap().key()).await.unwrap(), None);
 }
 
 async fn sessions_end_by_time_by_number_and_with_the_person(place: Place) {

@@ -13,7 +13,7 @@ use messages::Role;
 use rustls::client::Resumption;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_util::sync::CancellationToken;
 
 use super::live::{
@@ -174,6 +174,12 @@ impl Identity {
     /// The authorities that are trusted now, for libraries that have to be told at each connection.
     pub fn authorities(&self) -> Arc<[CertificateDer<'static>]> {
         self.live.loaded().authorities.clone()
+    }
+
+    /// Whether an authority that is trusted now has signed a certificate for a client, whose time is not over `at` this one.
+    pub fn has_signed(&self, certificate: &CertificateDer<'_>, at: media::UnixMillis) -> bool {
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)));
+        self.live.loaded().clients.verify_client_cert(certificate, &[], at).is_ok()
     }
 
     /// The node's own certificate, as it is now.

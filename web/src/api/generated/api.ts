@@ -763,13 +763,13 @@ export interface OwnSettings {
 
 /** What a tenant may use; null: no limit of its own. */
 export interface QuotaSettings {
-  /** Bits per second to all viewers together. */
+  /** Bits per second to all viewers together. Above it, nobody else begins to watch. */
   egress_bps?: number | null;
   /** Bits per second of all publishers together. */
   input_bps?: number | null;
   /** Streams that are published at once. */
   publishers?: number | null;
-  /** Bytes of recordings. */
+  /** Bytes of recordings on the disks of all nodes, copies included. Of more, the oldest go. */
   storage_bytes?: number | null;
   /** Streams that exist. */
   streams?: number | null;
@@ -1321,7 +1321,7 @@ export const deleteTenantsTenant: Operation<{ tenant: string }, { confirm?: stri
   scope: 'tenants:write',
 };
 
-/** What the tenant may use, and what it uses now. */
+/** What the tenant may use, and what it uses now. Rates are means over some ten seconds, and storage has all copies of recordings. */
 export const getUsage: Operation<Record<never, never>, Record<never, never>, undefined, Usage> = {
   method: 'GET',
   path: () => '/api/v1/usage',

@@ -1,4 +1,4 @@
-//! The part of a control node that grants keys: it writes a real metadata log, and serves it. Other crates' tests include this file.
+//! The part of a control node that grants keys, for tests of roles and for `bench`: it writes a real metadata log, and serves it.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use node::{CancellationToken, Context, http, presence};
 use replica::{ControlIdentity, Log, Writer};
 use seal::{RootKey, SealingKey};
 
+/// It writes what it is told, whatever a control node would say of it.
 pub struct Granter {
     writer: Arc<Writer>,
     shutdown: CancellationToken,
@@ -63,6 +64,18 @@ impl Granter {
         self.writer.write(edits).await.map(drop)
     }
 
+    /// Removes the row of a kind with a name.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub async fn remove(&self, kind: u64, name: &str) -> Result<()> {
+        let edits = |view: metadata::View<'_>| {
+            let id = view.row_id(kind, name);
+            id.map(|id| Edit { id, kind, body: None, salt: [0; 16] }).into_iter().collect()
+        };
+        self.writer.write(edits).await.map(drop)
+    }
+
     pub async fn grant(&self, grant: Grant) -> Result<()> {
         self.write(Body::Grant(grant)).await
     }
@@ -81,5 +94,5 @@ impl Granter {
 }
 
 fn random() -> [u8; 16] {
-    seal::SealingKey::generate().map_or([0; 16], |key| seal::KeyId::of(&key.public_key_bytes()).0)
+    rand::random()
 }
