@@ -8,6 +8,8 @@ FUZZ_SECONDS ?= 300
 WASM_SOURCES := $(addsuffix /src,$(addprefix crates/,media messages seal metadata verify)) web/verify/build.mjs
 # The provider at which people sign in, in a test.
 OIDC_PROVIDER := control/tests/oidc-provider/node_modules/.package-lock.json
+# What asks the API all that its document has, in a test.
+SCHEMATHESIS := control/tests/schemathesis/venv/installed
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv metadata/fold
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ check: ## formatting, lints, dependency rules, TypeScript
 	npm --prefix web run --silent check
 	npm --prefix web run --silent test
 
-unit: $(OIDC_PROVIDER) ## all Rust tests, those on real components included
+unit: $(OIDC_PROVIDER) $(SCHEMATHESIS) ## all Rust tests, those on real components included
 	$(CARGO) nextest run --workspace --locked
 
 reference: ## write docs/reference from the code
@@ -72,6 +74,12 @@ $(OIDC_PROVIDER): control/tests/oidc-provider/package.json control/tests/oidc-pr
 	npm --prefix control/tests/oidc-provider ci --no-audit --no-fund --ignore-scripts
 	touch $@
 
+$(SCHEMATHESIS): control/tests/schemathesis/requirements.txt
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	touch $@
+
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund
 	touch $@
@@ -96,4 +104,4 @@ setup-bench:
 
 clean: ## remove what was built, not what was streamed (./data stays)
 	$(CARGO) clean
-	rm -rf web/dist web/node_modules control/tests/oidc-provider/node_modules
+	rm -rf web/dist web/node_modules control/tests/oidc-provider/node_modules control/tests/schemathesis/venv

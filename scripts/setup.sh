@@ -9,6 +9,7 @@ set -euo pipefail
 build=(build-essential pkg-config clang libclang-dev cmake nasm
        libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev)
 test=(ffmpeg mosquitto mosquitto-clients postgresql pebble nginx libnginx-mod-rtmp chromium curl faketime fonts-dejavu-core ca-certificates
+      python3 python3-venv
       firefox-esr webkit2gtk-driver xvfb gstreamer1.0-gl
       gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
       vlc-bin vlc-plugin-base)

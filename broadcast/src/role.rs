@@ -407,6 +407,7 @@ impl Handles {
 /// From now on, what the log says decides who may watch, and who is signed in.
 fn obey_log(access: &viewers::AccessControl, log: &Log, context: &Context) {
     let cluster = &context.cluster;
+    let sequence = log.standing().sequence;
     let (facts, foreign, sessions) = log.look(|view| {
         (Facts::from_log(&view, cluster), issuers::ForeignKeys::of(&view), SessionRules::of(&view, cluster))
     });
@@ -416,6 +417,7 @@ fn obey_log(access: &viewers::AccessControl, log: &Log, context: &Context) {
     access.obey(Arc::clone(&rules));
     access.believe(sessions);
     log.look(|view| access.quotas().obey(&view, rules));
+    access.reflect(sequence);
 }
 
 /// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.

@@ -15,9 +15,9 @@ use crate::nodes::{NodeInfo, OperatorState};
 #[derive(Debug, Serialize)]
 pub(crate) struct AcknowledgedView {
     /// Nodes that are there and have it.
-    acknowledged: Vec<NodeId>,
+    pub(crate) acknowledged: Vec<NodeId>,
     /// Nodes that are there and have not said so in time.
-    missing: Vec<NodeId>,
+    pub(crate) missing: Vec<NodeId>,
 }
 
 /// Waits for the nodes that are online to say that they have an entry. A command takes five seconds at most since it `began`.

@@ -115,6 +115,19 @@ async fn tenant_makes_a_stream_with_its_key_at_the_viewers_address_and_publishes
     );
     assert!(shown["key"].is_null() && list["items"].is_null(), "{list}");
 
+    // Whoever hides it reads on any node at once that it is hidden.
+    for (visibility, is_shown) in [("unlisted", false), ("public", true)] {
+        let hide = up.http.patch(format!("{}/api/v1/streams/choir.concert", up.https())).header("x-api-key", &owner);
+        let hidden = hide.json(&json!({ "visibility": visibility })).send().await.unwrap();
+        let written = hidden.headers()["x-sealcast-metadata"].clone();
+        let read = up.http.get(format!("{}/api/v1/streams", up.https())).header("x-sealcast-wait", &written);
+        let read = read.send().await.unwrap();
+        let number = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().parse::<u64>().unwrap();
+        assert!(number(&read.headers()["x-sealcast-metadata"]) >= number(&written), "{:?}", read.headers());
+        let list: Value = read.json().await.unwrap();
+        assert_eq!(!list["streams"].as_array().unwrap().is_empty(), is_shown, "{list}");
+    }
+
     let (_, tenants) = ask(Method::GET, "tenants", Some(&operator), None).await;
     let slugs: Vec<&str> =
         tenants["items"].as_array().unwrap().iter().map(|row| row["slug"].as_str().unwrap()).collect();

@@ -218,6 +218,7 @@ describe('a stream', () => {
   it('says_what_comes_in_and_counts_only_what_viewers_notice_now', () => {
     const warning = { kind: 'no_audio', severity: 'warning', text: 't', since: 1 };
     const input = {
+      stream: 'hall',
       ingest: 'i1',
       at: 1,
       connected_at: 1,

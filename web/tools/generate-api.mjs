@@ -4,8 +4,8 @@
  *   node tools/generate-api.mjs           says whether the file is what the document says
  *   node tools/generate-api.mjs --write   writes it
  *
- * The document does not describe the bodies of all answers yet; `answers.json` says those. `ahead` has operations of the contract that pages
- * use and that a control of this version may not have yet, and `members` members of requests likewise. What the document says itself wins.
+ * `answers.json` says what pages use ahead of the document: `ahead` has operations of the contract that a control of this version may not
+ * have yet, `answers` and `schemas` what they answer, and `members` members of requests. What the document says itself wins.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -14,6 +14,8 @@ const PREFIX = '/api/v1';
 const DOCUMENT = new URL('../../control/openapi.json', import.meta.url);
 const ANSWERS = new URL('./answers.json', import.meta.url);
 const GENERATED = new URL('../src/api/generated/api.ts', import.meta.url);
+/** What the names of schemas of pages begin with. */
+const ROWS = 'Rows_';
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
 
 /** Without it, a page would carry the readers of all others. */
@@ -125,7 +127,11 @@ const camel = (id) => id.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCa
 function answerOf(operation, key, extra) {
   const done = Object.entries(operation.responses).find(([status]) => /^2/.test(status))?.[1];
   const schema = Object.values(done?.content ?? {})[0]?.schema;
-  if (schema?.$ref) return nameOf(schema.$ref);
+  if (schema?.$ref) {
+    const name = nameOf(schema.$ref);
+    // A page of rows has the same form whatever the rows are.
+    return name.startsWith(ROWS) ? `[${name.slice(ROWS.length)}]` : name;
+  }
   return extra[key] ?? null;
 }
 

@@ -58,6 +58,8 @@ pub struct AccessControl {
     checked: Mutex<Checked>,
     allowances: Mutex<Allowances>,
     quotas: Arc<Quotas>,
+    /// Entry of the metadata log up to which all of this says what the log does.
+    reflected: watch::Sender<u64>,
     clock: Clock,
 }
 
@@ -72,6 +74,7 @@ impl AccessControl {
             checked: Mutex::new(Checked::new(CHECKED_MAX)),
             allowances: Mutex::default(),
             quotas: Arc::default(),
+            reflected: watch::Sender::new(0),
             clock,
         })
     }
@@ -85,6 +88,16 @@ impl AccessControl {
     /// What tenants use, and may use.
     pub const fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
+    }
+
+    /// All that was said before is what the metadata log says up to this entry.
+    pub fn reflect(&self, sequence: u64) {
+        self.reflected.send_replace(sequence);
+    }
+
+    /// Entry of the metadata log up to which that is so.
+    pub(super) fn reflected(&self) -> watch::Receiver<u64> {
+        self.reflected.subscribe()
     }
 
     /// Says when other rules count.

@@ -28,8 +28,9 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// How long a browser may cache the answer to a preflight, in seconds: the most that any browser takes.
 const PREFLIGHT_AGE_S: HeaderValue = HeaderValue::from_static("86400");
 /// Headers that a player on another site may read, besides those that it always may.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("accept-ranges, age, content-length, content-range, date, etag, x-sealcast-node");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "accept-ranges, age, content-length, content-range, date, etag, x-sealcast-metadata, x-sealcast-node",
+);
 
 impl Application for Viewers {
     type Body = Metered;

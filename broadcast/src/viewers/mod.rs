@@ -18,6 +18,7 @@ mod readers;
 mod render;
 mod respond;
 mod routes;
+mod seen;
 mod site;
 mod snapshots;
 mod steering;

@@ -25,8 +25,8 @@ pub(super) struct Render {
 
 /// The list of streams as it was rendered last.
 struct List {
-    /// With the time at which its rendering began.
-    text: Option<(Duration, Rendered)>,
+    /// With the time at which its rendering began, and the entry of the metadata log that it reflects.
+    text: Option<(Duration, (u64, Rendered))>,
     /// Renderings that are left.
     left: u32,
     /// Until when those that were left were counted.
@@ -35,7 +35,7 @@ struct List {
 
 impl List {
     /// The text that a request which came at `asked` may share; `None` when it is to be rendered.
-    fn shared(&mut self, asked: Duration, now: Duration) -> Option<Rendered> {
+    fn shared(&mut self, asked: Duration, now: Duration) -> Option<(u64, Rendered)> {
         let intervals = now.saturating_sub(self.counted).as_millis() / LIST_INTERVAL.as_millis();
         let intervals = u32::try_from(intervals).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(intervals).min(LISTS_MAX);
@@ -62,18 +62,23 @@ impl Render {
         rendered.await.ok()
     }
 
-    /// The list of streams: rendered once for all who wait for it, and no more often than [`LIST_INTERVAL`] for long.
-    pub(super) async fn list(&self, render: impl FnOnce() -> Rendered + Send + 'static) -> Option<Rendered> {
+    /// The list of streams: rendered once for all who wait for it, and no more often than [`LIST_INTERVAL`] for long, unless it has to
+    /// reflect a newer entry of the metadata log. With the entry that it reflects.
+    pub(super) async fn list(
+        &self,
+        (wanted, here): (u64, u64),
+        render: impl FnOnce() -> Rendered + Send + 'static,
+    ) -> Option<(u64, Rendered)> {
         let asked = self.clock.elapsed();
         let mut list = self.list.lock().await;
         let now = self.clock.elapsed();
-        if let Some(text) = list.shared(asked, now) {
-            return Some(text);
+        if let Some(shared) = list.shared(asked, now).filter(|(sequence, _)| *sequence >= wanted) {
+            return Some(shared);
         }
-        let text = self.apart(render).await?;
+        let reflecting = (here, self.apart(render).await?);
         list.left = list.left.saturating_sub(1);
-        list.text = Some((now, text.clone()));
-        Some(text)
+        list.text = Some((now, reflecting.clone()));
+        Some(reflecting)
     }
 }
 
@@ -84,7 +89,7 @@ mod tests {
     #[test]
     fn list_is_fresh_for_who_asks_now_and_then_and_shared_by_who_asks_all_the_time() {
         let at = Duration::from_millis;
-        let mut list = List { text: Some((at(0), Rendered::new("{}"))), left: LISTS_MAX, counted: at(0) };
+        let mut list = List { text: Some((at(0), (0, Rendered::new("{}")))), left: LISTS_MAX, counted: at(0) };
         assert!(list.shared(at(0), at(5)).is_some(), "it came while the list was rendered");
         assert!(list.shared(at(1), at(5)).is_none());
         list.left = 0;

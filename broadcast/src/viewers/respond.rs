@@ -16,6 +16,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use media::ObjectName;
 use node::http::STOPPING;
+use node::problem::{self, Type};
 
 use super::caching::{CacheLifetime, Kind, PRIORITY, cache_control, priority};
 use super::conditions::{self, Verdict};
@@ -142,6 +143,18 @@ pub(super) fn refuse(status: StatusCode, line: impl Into<Bytes>) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, cache_control(CacheLifetime::Never));
     of_kind(Kind::Refusal, with_status(status, headers, line.into()))
+}
+
+/// A refusal of the API (RFC 9457).
+pub(super) fn problem(kind: Type, detail: &str) -> Response {
+    let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = refuse(status, kind.said(detail, None).to_string());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+    }
+    response
 }
 
 /// A 503, for what may work in a moment.

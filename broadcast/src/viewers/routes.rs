@@ -8,19 +8,20 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use gate::Rendered;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use media::{ObjectName, StreamId};
 use messages::SessionState;
 use node::control_routes::{Answerer, answerer};
 use node::http::Application;
-use node::problem::{self, Type};
+use node::problem::Type;
 use serde::Serialize;
 
 use super::asked::{Asked, Thing};
 use super::caching::{CacheLifetime, Kind};
 use super::render::Render;
 use super::respond::{self, Meta};
+use super::seen::{Waiting, reflecting};
 use super::site::{Names, Settings, Shared, Site, not_found};
 use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, chat, join, live, web};
 
@@ -51,6 +52,7 @@ impl Viewers {
             openapi,
             render: Render::new(),
             pages: web::MadePages::default(),
+            waiting: Waiting::default(),
         });
         let mut router = Router::new();
         for (path, methods) in table() {
@@ -90,25 +92,26 @@ fn document() -> serde_json::Value {
     let read = |text| serde_json::from_str(text).expect("the file in the source tree is JSON");
     let (mut own, mut control): (serde_json::Value, serde_json::Value) =
         (read(include_str!("openapi.json")), read(include_str!("../../../control/openapi.json")));
-    for part in ["/paths", "/components/schemas", "/components/securitySchemes"] {
-        let Some(serde_json::Value::Object(from)) = control.pointer_mut(part).map(serde_json::Value::take) else {
-            continue;
-        };
+    let merge = |own: &mut serde_json::Value, from: serde_json::Value| {
+        let (Some(own), serde_json::Value::Object(from)) = (own.as_object_mut(), from) else { return };
         for (name, item) in from {
-            let there = match part {
-                "/paths" => &mut own["paths"][&name],
-                "/components/schemas" => &mut own["components"]["schemas"][&name],
-                _ => &mut own["components"]["securitySchemes"][&name],
-            };
-            match (there.as_object_mut(), item) {
-                (Some(there), serde_json::Value::Object(item)) if part == "/paths" => {
+            match (own.get_mut(&name).and_then(serde_json::Value::as_object_mut), item) {
+                // A path that both answer: where the method is one, too, what nodes say of it stays.
+                (Some(there), serde_json::Value::Object(item)) => {
                     for (method, operation) in item {
                         there.entry(method).or_insert(operation);
                     }
                 }
-                (_, item) => *there = item,
+                (_, item) => _ = own.insert(name, item),
             }
         }
+    };
+    merge(&mut own["paths"], control["paths"].take());
+    for part in ["schemas", "securitySchemes", "responses", "headers"] {
+        if own["components"][part].is_null() {
+            own["components"][part] = serde_json::json!({});
+        }
+        merge(&mut own["components"][part], control["components"][part].take());
     }
     own
 }
@@ -116,11 +119,7 @@ fn document() -> serde_json::Value {
 /// The answer to what control has to be asked: a load balancer knows where that is.
 fn wrong_node() -> Response {
     let detail = "a broadcast node cannot answer this: ask the load balancer, which asks control";
-    let mut response = Response::new(Body::from(Type::WrongNode.said(detail, None).to_string()));
-    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    respond::problem(Type::WrongNode, detail)
 }
 
 fn is_read(request: &Request<Body>) -> bool {
@@ -314,12 +313,16 @@ struct Page {
 }
 
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
+    let seen = match site.waiting.ensure_seen(&site.settings.access, request.headers()).await {
+        Ok(seen) => seen,
+        Err(refusal) => return refusal,
+    };
     if answerer(request.method(), request.uri(), request.headers()) == Answerer::ControlElseNode {
-        return streams_of_reader(&site, request).await;
+        return reflecting(streams_of_reader(&site, request).await, seen.1);
     }
     let snapshots = Arc::clone(&site.snapshots);
     let access = Arc::clone(&site.settings.access);
-    let rendered = site.render.list(move || {
+    let rendered = site.render.list(seen, move || {
         let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
         // What is not public has no place in what everybody gets.
         let public = snapshots.streams().into_iter().filter(|stream| access.is_listed(&stream.name));
@@ -328,7 +331,7 @@ async fn streams(State(site): Shared, request: Request<Body>) -> Response {
         text
     });
     match rendered.await {
-        Some(text) => respond::text(&request, &text, JSON_META),
+        Some((sequence, text)) => reflecting(respond::text(&request, &text, JSON_META), sequence),
         None => respond::unavailable("the streams cannot be listed now\n"),
     }
 }
@@ -351,19 +354,19 @@ async fn streams_of_reader(site: &Arc<Site>, request: Request<Body>) -> Response
 /// The answer to a cookie that does not count. Control may know better, and makes a new one of an old one.
 fn not_signed_in() -> Response {
     let detail = "the session is over, or control has to renew it: try again, or sign in";
-    let mut response = Response::new(Body::from(Type::Expired.said(detail, None).to_string()));
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    respond::problem(Type::Expired, detail)
 }
 
 async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let seen = match site.waiting.ensure_seen(&site.settings.access, request.headers()).await {
+        Ok(seen) => seen,
+        Err(refusal) => return refusal,
+    };
     match site.snapshots.stream(&stream) {
         Some(stream) => {
             let chat = site.settings.access.chat(&stream.summary.name).map(|chat| Chat { slow_s: chat.slow_s });
             let stream = Described { live: is_live(stream.summary.state), stream };
-            json::<WithChat>(&request, &WithChat { stream, chat })
+            reflecting(json::<WithChat>(&request, &WithChat { stream, chat }), seen.1)
         }
         None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n"),
     }
@@ -459,6 +462,17 @@ mod tests {
         assert!(has("/live/{stream}/index.m3u8", "get") && has("/api/v1/tenants/{tenant}", "delete"));
         assert!(has("/api/v1/streams", "get") && has("/api/v1/streams", "post"));
         assert!(document["components"]["schemas"]["NewStream"].is_object());
+        // What one of the two refers to, the other has not replaced.
+        let text = document.to_string();
+        let referred = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let dangling: BTreeSet<&str> = referred.filter(|place| document.pointer(place).is_none()).collect();
+        assert_eq!(dangling, BTreeSet::new());
+        let own: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        for part in ["schemas", "responses", "headers"] {
+            for (name, item) in own["components"][part].as_object().into_iter().flatten() {
+                assert_eq!(&document["components"][part][name], item, "{part}: {name}");
+            }
+        }
     }
 
     #[test]

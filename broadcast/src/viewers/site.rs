@@ -11,6 +11,7 @@ use media::NodeId;
 use serde::de::DeserializeOwned;
 
 use super::render::Render;
+use super::seen::Waiting;
 use super::web::MadePages;
 use super::{AccessControl, ChatHub, Direct, Snapshots, Traffic, respond};
 
@@ -39,6 +40,7 @@ pub(super) struct Site {
     pub(super) openapi: Rendered,
     pub(super) render: Render,
     pub(super) pages: MadePages,
+    pub(super) waiting: Waiting,
 }
 
 pub(super) type Shared = State<Arc<Site>>;

@@ -136,3 +136,28 @@ async fn player_on_another_site_may_ask() {
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert!(answer.header("access-control-expose-headers").contains("x-sealcast-node"));
 }
+
+#[tokio::test]
+async fn who_has_seen_an_entry_of_the_log_reads_nothing_older() {
+    let site = Site::start().await;
+    site.reflect(7);
+    for path in ["/api/v1/streams", "/api/v1/streams/demo"] {
+        let here = site.get(path, &[("x-sealcast-wait", "7")]).await;
+        assert_eq!((here.status, here.header("x-sealcast-metadata")), (200, "7"), "{path}");
+        assert_eq!(site.get(path, &[]).await.header("x-sealcast-metadata"), "7", "{path}");
+        // It never comes.
+        let behind = site.get(path, &[("x-sealcast-wait", "9")]).await;
+        assert_eq!((behind.status, behind.header("content-type")), (503, "application/problem+json"), "{path}");
+        assert!(behind.text().contains("/problems/replica-behind") && behind.header("retry-after") == "1");
+        assert_eq!(site.get(path, &[("x-sealcast-wait", "soon")]).await.status, 400, "{path}");
+    }
+    // It comes while somebody waits.
+    let path = "/api/v1/streams";
+    let waiting = site.get(path, &[("x-sealcast-wait", "8")]);
+    let (answer, ()) = tokio::join!(waiting, async {
+        // By then, the one before has been asked, and answered.
+        assert_eq!(site.get(path, &[]).await.header("x-sealcast-metadata"), "7");
+        site.reflect(8);
+    });
+    assert_eq!((answer.status, answer.header("x-sealcast-metadata")), (200, "8"));
+}

@@ -75,6 +75,11 @@ impl Site {
         self.access.obey(Rules::from_facts(facts));
     }
 
+    /// From now on, what the node answers reflects the metadata log up to this entry.
+    pub(crate) fn reflect(&self, sequence: u64) {
+        self.access.reflect(sequence);
+    }
+
     /// From now on, tokens of these issuers and registered keys are taken, too.
     pub(crate) fn obey_foreign(&self, facts: Facts, known: Vec<issuers::Known>) {
         let foreign = issuers::ForeignKeys::new(known);

@@ -8,17 +8,15 @@ use serde_json::Value;
 use super::caller::{Caller, audited};
 use super::respond;
 
-/// Header with the entry of the metadata log that an answer reflects.
-pub(crate) const METADATA: HeaderName = HeaderName::from_static("x-sealcast-metadata");
 /// Header of an answer that was kept for whoever repeats the request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An answer, as JSON.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
-    /// Entry of the metadata log that it reflects, where that is known.
+    /// Entry of the metadata log that it reflects; the door says it.
     pub(crate) sequence: Option<u64>,
     /// Whether the audit has the change.
     is_audited: bool,
@@ -67,9 +65,6 @@ impl IntoResponse for Answer {
         if self.status == StatusCode::NOT_MODIFIED {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_LENGTH);
-        }
-        if let Some(sequence) = self.sequence {
-            response.headers_mut().insert(METADATA, HeaderValue::from(sequence));
         }
         if self.is_replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::scopes::Scopes;
 use super::{Change, overtaking, respond, row};
@@ -109,23 +109,45 @@ impl Settings for Rotation {
     }
 }
 
+/// A key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+struct ApiKeyView {
+    id: String,
+    name: String,
+    #[schema(max_items = 64)]
+    scopes: Vec<&'static str>,
+    /// The end of its secret.
+    hint: String,
+    #[schema(required)]
+    expires_at: Option<i64>,
+    #[schema(required)]
+    last_used_at: Option<i64>,
+    /// Until when the secret before is accepted, too.
+    #[schema(required)]
+    overlap_until_at: Option<i64>,
+    version: i64,
+    created_at: i64,
+    /// In the answer that makes the key, and in no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    secret: Option<String>,
+}
+
 /// A key, as the API shows it; the secret stands in the answer to the request that made it, and in no other.
-fn view(key: &ApiKey, secret: Option<&ApiSecret>) -> Value {
-    let mut view = json!({
-        "id": key.id.as_str(),
-        "name": key.name,
-        "scopes": Scopes::read(&key.scopes).names(),
-        "hint": key.hint,
-        "expires_at": key.expires_at.map(|at| at.0),
-        "last_used_at": key.last_used_at.map(|at| at.0),
-        "overlap_until_at": key.old.map(|(_, until)| until.0),
-        "version": key.version,
-        "created_at": key.created_at.0,
-    });
-    if let Some(secret) = secret {
-        view["secret"] = secret.expose().into();
+fn view(key: &ApiKey, secret: Option<&ApiSecret>) -> ApiKeyView {
+    ApiKeyView {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        scopes: Scopes::read(&key.scopes).names(),
+        hint: key.hint.clone(),
+        expires_at: key.expires_at.map(|at| at.0),
+        last_used_at: key.last_used_at.map(|at| at.0),
+        overlap_until_at: key.old.map(|(_, until)| until.0),
+        version: key.version,
+        created_at: key.created_at.0,
+        secret: secret.map(|secret| secret.expose().to_owned()),
     }
-    view
 }
 
 async fn find(shared: &ControlState, call: &Caller, id: &str) -> Result<ApiKey, Problem> {
@@ -153,7 +175,7 @@ fn expiry(shared: &ControlState, at: Option<i64>) -> Result<Option<UnixMillis>, 
 /// The tenant's API keys.
 #[utoipa::path(
     get, path = "/api/v1/api-keys", tag = "api-keys", params(ListParameters),
-    responses((status = 200, description = "A page of keys"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of keys", body = Rows<ApiKeyView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::ApiKey, Order::OldestFirst)?;
@@ -165,7 +187,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Makes an API key. The answer has its secret, which no other answer has.
 #[utoipa::path(
     post, path = "/api/v1/api-keys", tag = "api-keys", request_body = NewApiKey,
-    responses((status = 201, description = "The key, with its secret"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The key, with its secret", body = ApiKeyView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: NewApiKey = body::read(&call.body)?;
@@ -191,8 +213,8 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     };
     let change = Change {
         object: key.id.to_string(),
-        changes: view(&key, None),
-        answer: view(&key, Some(&secret)),
+        changes: json!(view(&key, None)),
+        answer: json!(view(&key, Some(&secret))),
         edit: Edit::CreateApiKey(key),
         status: StatusCode::CREATED,
     };
@@ -209,7 +231,7 @@ async fn spread(shared: &ControlState, id: &Id) -> Result<(), Problem> {
 /// An API key.
 #[utoipa::path(
     get, path = "/api/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The key"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The key", body = ApiKeyView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -224,7 +246,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path, description = "Identity")),
     request_body = ApiKeySettings,
-    responses((status = 200, description = "The key"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The key", body = ApiKeyView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -246,7 +268,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let expires_at = if new.expires_at == was.expires_at { before.expires_at } else { expiry(shared, new.expires_at)? };
     let changes = body::changes(&was, &new);
     let key = ApiKey { name: new.name, scopes: scopes.to_string(), expires_at, version: before.version + 1, ..before };
-    let (id, object, answer) = (key.id.clone(), key.id.to_string(), view(&key, None));
+    let (id, object, answer) = (key.id.clone(), key.id.to_string(), json!(view(&key, None)));
     let change = Change { edit: Edit::UpdateApiKey(key), object, changes, status: StatusCode::OK, answer };
     let response = call.commit(shared, change).await?;
     spread(shared, &id).await?;
@@ -256,7 +278,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 /// Deletes an API key. It opens nothing from then on.
 #[utoipa::path(
     delete, path = "/api/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -287,7 +309,7 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 #[utoipa::path(
     post, path = "/api/v1/api-keys/{key}/rotate", tag = "api-keys", params(("key" = String, Path, description = "Identity")),
     request_body = Rotation,
-    responses((status = 200, description = "The key, with its new secret"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The key, with its new secret", body = ApiKeyView)),
 )]
 pub(crate) async fn rotate(
     State(shared): State<Arc<ControlState>>,
@@ -318,7 +340,7 @@ async fn rotate_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let change = Change {
         object: key.id.to_string(),
         changes: json!({ "hint": { "from": before.hint, "to": key.hint }, "overlap_s": rotation.overlap_s }),
-        answer: view(&key, Some(&secret)),
+        answer: json!(view(&key, Some(&secret))),
         edit: Edit::UpdateApiKey(key),
         status: StatusCode::OK,
     };

@@ -86,6 +86,11 @@ impl Admission {
         gate::record_refusal(&self.shared, &self.arrived, &self.known, kind).await;
     }
 
+    /// The entry of the metadata log that the answer reflects.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.known.sequence(&self.shared, &self.arrived.method)
+    }
+
     /// What the caller is told of how often it may ask.
     pub(crate) const fn standing(&self) -> Option<&Standing> {
         self.known.standing.as_ref()

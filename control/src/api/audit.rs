@@ -5,19 +5,42 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use catalogue::{Id, Kind, Record};
+use catalogue::{Break, Id, Kind, Record};
 use node::problem::Type;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::caller::{Call, Principal};
 use super::limits::{ANONYMOUS, Buckets, REFUSED};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::Problem;
 use super::respond;
 use super::scopes::Scopes;
 use crate::ControlState;
+
+/// What the routes of the two planes begin with whose requests are recorded.
+const PLANES: [&str; 3] = ["/api/v1/", "/cluster/v1/admin/", "/cluster/v1/"];
+
+/// What the audit calls a request, by its route: its resource, and what is done.
+pub(crate) fn action(method: &Method, route: &str) -> String {
+    let below = PLANES.iter().find_map(|plane| route.strip_prefix(plane)).unwrap_or(route);
+    let parts: Vec<&str> = below.split('/').collect();
+    // What is below a row of its own kind.
+    let nested = parts.get(2).copied().filter(|part| ["messages", "bans"].contains(part));
+    let resource = nested.or(parts.first().copied()).unwrap_or_default();
+    let verb = match (method.as_str(), parts.last().copied()) {
+        ("POST", Some(last)) if last.starts_with('{') => "add",
+        ("POST", Some(last)) if parts.len() > 1 && last != resource => last,
+        ("POST", _) => "create",
+        ("PATCH" | "PUT", _) => "update",
+        ("DELETE", _) => "delete",
+        _ => "read",
+    };
+    format!("{resource}.{verb}")
+}
 
 /// What happened.
 pub(crate) struct What {
@@ -95,25 +118,66 @@ pub(crate) async fn note_refusal(shared: &ControlState, who: Option<&Principal>,
     note(shared, who, tenant, what).await;
 }
 
-fn view(sequence: i64, record: &Record, is_operator: bool) -> Value {
-    let changes: Value = serde_json::from_str(&record.changes).unwrap_or_default();
-    let mut view = json!({
-        "id": record.id.as_str(),
-        "created_at": record.at.0,
-        "actor": record.actor,
-        "credential": record.credential,
-        "action": record.action,
-        "object": record.object,
-        "changes": changes,
-        "result": record.result,
-        "request_id": record.request_id,
-    });
-    if is_operator {
+/// A change, or a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditRecord {
+    id: String,
+    created_at: i64,
+    /// The kind of credential, or `anonymous`.
+    actor: String,
+    /// Identity of the credential.
+    credential: String,
+    /// What was done, such as `streams.create`.
+    action: String,
+    /// What it was done to.
+    object: String,
+    /// What changed, without secrets.
+    changes: Value,
+    /// `done`, or the type of the problem.
+    result: String,
+    request_id: String,
+    /// For operators: the record's place in the chain of all tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i64)]
+    sequence: Option<i64>,
+    /// For operators: whose record it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    tenant: Option<Option<String>>,
+}
+
+fn view(sequence: i64, record: &Record, is_operator: bool) -> AuditRecord {
+    AuditRecord {
+        id: record.id.to_string(),
+        created_at: record.at.0,
+        actor: record.actor.clone(),
+        credential: record.credential.clone(),
+        action: record.action.clone(),
+        object: record.object.clone(),
+        changes: serde_json::from_str(&record.changes).unwrap_or_default(),
+        result: record.result.clone(),
+        request_id: record.request_id.clone(),
         // Of other tenants, only the operator knows how much they do.
-        view["sequence"] = sequence.into();
-        view["tenant"] = record.tenant.as_ref().map(Id::as_str).into();
+        sequence: is_operator.then_some(sequence),
+        tenant: is_operator.then(|| record.tenant.as_ref().map(Id::to_string)),
     }
-    view
+}
+
+/// Where the chain of records does not hold.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditBreak {
+    sequence: i64,
+    id: String,
+    why: &'static str,
+}
+
+/// Whether the chain of records holds.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditCheck {
+    records: i64,
+    newest: i64,
+    /// None in a sound one.
+    breaks: Vec<AuditBreak>,
 }
 
 /// Changes and refusals, newest first.
@@ -121,7 +185,7 @@ fn view(sequence: i64, record: &Record, is_operator: bool) -> Value {
 /// Operators see those of all tenants with `all=true`.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "records", params(ListParameters, ("all" = Option<bool>, Query, description = "Those of all tenants; for operators.")),
-    responses((status = 200, description = "A page of records"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of records", body = Rows<AuditRecord>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let cluster = Scopes::named("cluster:read").unwrap_or_default();
@@ -145,18 +209,40 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Checks the chain of all records.
 #[utoipa::path(
     get, path = "/api/v1/audit/check", tag = "records",
-    responses((status = 200, description = "Where the chain does not hold; nowhere in a sound one"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "Where the chain does not hold; nowhere in a sound one", body = AuditCheck)),
 )]
 pub(crate) async fn check(State(shared): State<Arc<ControlState>>, _: Call) -> Result<Response, Problem> {
     let checked = shared.catalogue.check_audit().await?;
-    let broken = checked.breaks.iter().map(|one| json!({ "sequence": one.sequence, "id": one.id, "why": one.why }));
-    let answer = json!({ "records": checked.records, "newest": checked.newest, "breaks": broken.collect::<Vec<_>>() });
+    let broken = |one: Break| AuditBreak { sequence: one.sequence, id: one.id, why: one.why };
+    let breaks = checked.breaks.into_iter().map(broken).collect();
+    let answer = AuditCheck { records: checked.records, newest: checked.newest, breaks };
     Ok(respond(StatusCode::OK, &answer))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn audit_names_what_was_asked_for() {
+        for (method, route, wanted) in [
+            (Method::POST, "/api/v1/streams", "streams.create"),
+            (Method::PATCH, "/api/v1/streams/{stream}", "streams.update"),
+            (Method::DELETE, "/api/v1/api-keys/{key}", "api-keys.delete"),
+            (Method::POST, "/api/v1/streams/{stream}/rotate-key", "streams.rotate-key"),
+            (Method::PATCH, "/api/v1/tenant", "tenant.update"),
+            (Method::POST, "/api/v1/streams/{stream}/bans", "bans.create"),
+            (Method::DELETE, "/api/v1/streams/{stream}/messages/{message}", "messages.delete"),
+            (Method::POST, "/cluster/v1/admin/streams", "streams.create"),
+            (Method::DELETE, "/cluster/v1/admin/streams/{stream}", "streams.delete"),
+            (Method::POST, "/cluster/v1/admin/streams/{stream}/rotate-key", "streams.rotate-key"),
+            (Method::POST, "/cluster/v1/admin/nodes/{node}/revoke", "nodes.revoke"),
+            (Method::POST, "/cluster/v1/admin/streamers/{node}", "streamers.add"),
+            (Method::POST, "/cluster/v1/admin/metadata/branch", "metadata.branch"),
+        ] {
+            assert_eq!(action(&method, route), wanted, "{method} {route}");
+        }
+    }
 
     #[test]
     fn refusals_beyond_the_bound_are_counted_in_the_next_record() {

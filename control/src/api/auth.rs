@@ -10,7 +10,7 @@ use catalogue::{Id, Kind, Member, MemberEdit, MemberState, People, Person};
 use issuers::{Identity, Role};
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::audit::{self, What};
@@ -53,30 +53,58 @@ impl Settings for Login {
     }
 }
 
+/// An issuer at which people sign in.
+#[derive(Debug, Serialize, ToSchema)]
+struct SignInIssuer {
+    url: String,
+    name: String,
+}
+
+/// How people may sign in.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SignIns)]
+struct SignInsView {
+    /// Whether there is an operator.
+    is_set_up: bool,
+    /// With a name and a password.
+    password: bool,
+    #[schema(max_items = 20)]
+    issuers: Vec<SignInIssuer>,
+}
+
+/// Where a browser goes.
+#[derive(Debug, Serialize, ToSchema)]
+struct LoginUrl {
+    url: String,
+}
+
 /// How people may sign in here.
 #[utoipa::path(
     get, path = "/api/v1/auth", tag = "self", security(()),
-    responses((status = 200, description = "Issuers, and whether somebody has set up the server"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "Issuers, and whether somebody has set up the server", body = SignInsView)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, _: Visit) -> Result<Response, Problem> {
-    let issuer = |known: &crate::people::Known| json!({ "url": known.url, "name": known.sign_in.name });
-    let answer = json!({
-        "is_set_up": shared.catalogue.has_operator().await?,
-        "password": true,
-        "issuers": shared.sign_ins.all().iter().map(issuer).collect::<Vec<_>>(),
-    });
+    let issuer = |known: &crate::people::Known| {
+        let (url, name) = (known.url.clone(), known.sign_in.name.clone());
+        SignInIssuer { url, name }
+    };
+    let answer = SignInsView {
+        is_set_up: shared.catalogue.has_operator().await?,
+        password: true,
+        issuers: shared.sign_ins.all().iter().map(issuer).collect(),
+    };
     Ok(respond(StatusCode::OK, &answer))
 }
 
 /// Begins to sign in at an issuer. The answer says where the browser goes.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "self", security(()), request_body = Login,
-    responses((status = 200, description = "The issuer's page"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The issuer's page", body = LoginUrl), (status = 410, description = "A problem: gone")),
 )]
 pub(crate) async fn login(State(shared): State<Arc<ControlState>>, visit: Visit) -> Result<Response, Problem> {
     let Login { issuer, return_to: to, code } = body::read(&visit.body)?;
     let (url, cookie) = begin(&shared, &visit, &issuer, to.as_deref(), code).await?;
-    let mut response = respond(StatusCode::OK, &json!({ "url": url }));
+    let mut response = respond(StatusCode::OK, &LoginUrl { url });
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }
@@ -88,7 +116,7 @@ pub(crate) async fn login(State(shared): State<Arc<ControlState>>, visit: Visit)
         ("issuer" = String, Query, description = "URL of the issuer"),
         ("return_to" = Option<String>, Query, description = "Path of this server to which the browser returns"),
     ),
-    responses((status = 303, description = "The issuer's page"), (status = "4XX", description = "A problem")),
+    responses((status = 303, description = "The issuer's page", body = LoginUrl), (status = 422, description = "A problem: invalid")),
 )]
 pub(crate) async fn visit(State(shared): State<Arc<ControlState>>, visit: Visit) -> Result<Response, Problem> {
     let issuer = visit.parameter("issuer").unwrap_or_default();
@@ -137,7 +165,7 @@ fn secret(text: &str) -> Option<HeaderValue> {
 
 fn leads_to(url: &str) -> Result<Response, Problem> {
     let location = HeaderValue::try_from(url).map_err(|_| Problem::new(Type::Internal, "the URL is no header"))?;
-    let mut response = respond(StatusCode::SEE_OTHER, &json!({ "url": url }));
+    let mut response = respond(StatusCode::SEE_OTHER, &LoginUrl { url: url.to_owned() });
     response.headers_mut().insert(header::LOCATION, location);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -150,7 +178,7 @@ fn leads_to(url: &str) -> Result<Response, Problem> {
         ("code" = Option<String>, Query, description = "What is exchanged"), ("state" = Option<String>, Query, description = "What the browser took along"),
         ("iss" = Option<String>, Query, description = "The issuer (RFC 9207)"), ("error" = Option<String>, Query, description = "Why there is no code"),
     ),
-    responses((status = 303, description = "The page to which the browser returns, or the one that says what was wrong"), (status = "4XX", description = "A problem")),
+    responses((status = 303, description = "The page to which the browser returns, or the one that says what was wrong", body = LoginUrl)),
 )]
 pub(crate) async fn callback(State(shared): State<Arc<ControlState>>, visit: Visit) -> Result<Response, Problem> {
     let mut response = match signed_in(&shared, &visit).await {

@@ -20,7 +20,7 @@ use super::body::{self, Settings};
 use super::caller::Call;
 use super::chat_writers::{self, Asked, Known};
 use super::limits::{CHAT_ADDRESS, CHAT_WRITER, Rate};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::streams::find;
 use super::{Change, gate, person, respond};
@@ -148,33 +148,61 @@ fn take(shared: &ControlState, rate: Rate, who: &str) -> Result<(), Problem> {
         .map_err(|exhausted| Problem { retry_after_s: Some(exhausted.retry_after_s), ..problem })
 }
 
-fn message_view(message: &Message) -> Value {
-    json!({
-        "id": message.id.as_str(),
-        "author": message.author,
-        "role": message.role,
-        "tag": chat::tag(&message.writer, &message.stream),
-        "text": if message.is_deleted { Value::Null } else { message.text.as_str().into() },
-        "state": if message.is_deleted { "deleted" } else { "shown" },
-        "created_at": message.created_at.0,
-    })
+/// A message of a chat.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Message)]
+struct MessageView {
+    id: String,
+    author: String,
+    role: String,
+    /// Tells writers of one name apart.
+    tag: String,
+    /// Null once it is deleted.
+    #[schema(required)]
+    text: Option<String>,
+    #[schema(extensions(("x-extensible-enum" = json!(["shown", "deleted"]))))]
+    state: &'static str,
+    created_at: i64,
 }
 
-fn ban_view(ban: &Ban) -> Value {
-    json!({
-        "id": ban.id.as_str(),
-        "author": ban.author,
-        "tag": chat::tag(&ban.writer, &ban.stream),
-        "created_at": ban.created_at.0,
-        "expires_at": ban.until.0,
-    })
+fn message_view(message: &Message) -> MessageView {
+    MessageView {
+        id: message.id.to_string(),
+        author: message.author.clone(),
+        role: message.role.clone(),
+        tag: chat::tag(&message.writer, &message.stream),
+        text: (!message.is_deleted).then(|| message.text.clone()),
+        state: if message.is_deleted { "deleted" } else { "shown" },
+        created_at: message.created_at.0,
+    }
+}
+
+/// A ban from a chat.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ban)]
+struct BanView {
+    id: String,
+    author: String,
+    tag: String,
+    created_at: i64,
+    expires_at: i64,
+}
+
+fn ban_view(ban: &Ban) -> BanView {
+    BanView {
+        id: ban.id.to_string(),
+        author: ban.author.clone(),
+        tag: chat::tag(&ban.writer, &ban.stream),
+        created_at: ban.created_at.0,
+        expires_at: ban.until.0,
+    }
 }
 
 /// The newest messages of a stream's chat.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/messages", tag = "chat",
     params(ListParameters, ("stream" = String, Path, description = "Name or identity")),
-    responses((status = 200, description = "A page of messages"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of messages", body = Rows<MessageView>)),
 )]
 pub(crate) async fn messages(
     State(shared): State<Arc<ControlState>>,
@@ -192,7 +220,7 @@ pub(crate) async fn messages(
 #[utoipa::path(
     delete, path = "/api/v1/streams/{stream}/messages/{message}", tag = "chat",
     params(("stream" = String, Path, description = "Name or identity"), ("message" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete_message(
     State(shared): State<Arc<ControlState>>,
@@ -246,7 +274,7 @@ impl Settings for NewBan {
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/bans", tag = "chat",
     params(ListParameters, ("stream" = String, Path, description = "Name or identity")),
-    responses((status = 200, description = "A page of bans"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of bans", body = Rows<BanView>)),
 )]
 pub(crate) async fn bans(
     State(shared): State<Arc<ControlState>>,
@@ -265,7 +293,7 @@ pub(crate) async fn bans(
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/bans", tag = "chat", request_body = NewBan,
     params(("stream" = String, Path, description = "Name or identity")),
-    responses((status = 201, description = "The ban"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The ban", body = BanView)),
 )]
 pub(crate) async fn ban(
     State(shared): State<Arc<ControlState>>,
@@ -285,7 +313,7 @@ pub(crate) async fn ban(
         created_at: now,
         until: now.plus(Duration::from_secs(new.for_s)),
     };
-    let answer = ban_view(&ban);
+    let answer = json!(ban_view(&ban));
     let change = Change {
         object: ban.id.to_string(),
         changes: json!({ "stream": name, "author": ban.author, "expires_at": ban.until.0 }),
@@ -302,7 +330,7 @@ pub(crate) async fn ban(
 #[utoipa::path(
     delete, path = "/api/v1/streams/{stream}/bans/{ban}", tag = "chat",
     params(("stream" = String, Path, description = "Name or identity"), ("ban" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is over"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is over")),
 )]
 pub(crate) async fn lift(
     State(shared): State<Arc<ControlState>>,

@@ -7,10 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use catalogue::{Delivery, Edit, Kind};
 use node::problem::Type;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::caller::Call;
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::Problem;
 use super::webhooks::{ensure_active, find};
 use super::{Change, respond};
@@ -19,21 +21,52 @@ use crate::ControlState;
 /// States of deliveries.
 const STATES: [&str; 4] = ["pending", "delivered", "failed", "dropped"];
 
-fn view(delivery: &Delivery) -> Value {
+/// An event on its way to an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+struct DeliveryView {
+    id: String,
+    event: String,
+    r#type: String,
+    sequence: i64,
+    #[schema(extensions(("x-extensible-enum" = json!(["pending", "delivered", "failed", "dropped"]))))]
+    state: String,
+    attempts: i64,
+    /// When it is tried next.
+    #[schema(required)]
+    due_at: Option<i64>,
+    #[schema(required)]
+    answered_at: Option<i64>,
+    /// What the receiver answered.
+    #[schema(required)]
+    status: Option<i64>,
+    #[schema(required)]
+    error: Option<String>,
+    created_at: i64,
+}
+
+/// An event that is sent once more.
+#[derive(Debug, Serialize, ToSchema)]
+struct Queued {
+    event: String,
+    queued_count: usize,
+}
+
+fn view(delivery: &Delivery) -> DeliveryView {
     let waits = delivery.state == "pending";
-    json!({
-        "id": delivery.id.as_str(),
-        "event": delivery.event,
-        "type": delivery.kind,
-        "sequence": delivery.sequence,
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "due_at": waits.then_some(delivery.due_at.0),
-        "answered_at": delivery.answered_at.map(|at| at.0),
-        "status": delivery.status,
-        "error": delivery.error,
-        "created_at": delivery.created_at.0,
-    })
+    DeliveryView {
+        id: delivery.id.to_string(),
+        event: delivery.event.clone(),
+        r#type: delivery.kind.clone(),
+        sequence: delivery.sequence,
+        state: delivery.state.clone(),
+        attempts: delivery.attempts,
+        due_at: waits.then_some(delivery.due_at.0),
+        answered_at: delivery.answered_at.map(|at| at.0),
+        status: delivery.status,
+        error: delivery.error.clone(),
+        created_at: delivery.created_at.0,
+    }
 }
 
 /// Deliveries to a webhook, newest first. Those that were given up have the state `failed`.
@@ -44,7 +77,7 @@ fn view(delivery: &Delivery) -> Value {
         ListParameters,
         ("state" = Option<String>, Query, description = "`pending`, `delivered`, `failed` or `dropped`"),
     ),
-    responses((status = 200, description = "A page of deliveries"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of deliveries", body = Rows<DeliveryView>)),
 )]
 pub(crate) async fn list(
     State(shared): State<Arc<ControlState>>,
@@ -69,7 +102,7 @@ pub(crate) async fn list(
         ("webhook" = String, Path, description = "Identity"),
         ("delivery" = String, Path, description = "Identity of a delivery"),
     ),
-    responses((status = 200, description = "It is sent"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "It is sent", body = Queued), (status = 410, description = "A problem: gone")),
 )]
 pub(crate) async fn redeliver(
     State(shared): State<Arc<ControlState>>,
@@ -89,7 +122,7 @@ pub(crate) async fn redeliver(
         changes: json!({ "delivery": delivery.id.as_str(), "event": delivery.event }),
         edit: Edit::Replay(webhook, vec![event]),
         status: StatusCode::OK,
-        answer: json!({ "event": delivery.event, "queued_count": 1 }),
+        answer: json!(Queued { event: delivery.event, queued_count: 1 }),
     };
     call.commit(&shared, change).await
 }

@@ -38,8 +38,7 @@ const RETRY_MS: u32 = 2_000;
     get, path = "/api/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that the client has")),
     responses(
-        (status = 200, description = "Events", content_type = "text/event-stream", body = String),
-        (status = "4XX", description = "A problem"),
+        (status = 200, description = "Events", content_type = "text/event-stream", body = String)
     ),
 )]
 pub(crate) async fn follow(

@@ -9,7 +9,8 @@ use axum::response::Response;
 use catalogue::Channel;
 use metadata::Visibility;
 use node::problem::Type;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::caller::Call;
 use super::problem::Problem;
@@ -19,7 +20,19 @@ use crate::ControlState;
 use crate::nodes::viewers_base;
 
 /// The frame, and which sites may show it.
-fn snippet(base: &str, channel: &Channel) -> Value {
+#[derive(Debug, Serialize, ToSchema)]
+struct Frame {
+    url: String,
+    /// An `iframe`.
+    html: String,
+    /// A viewer token stands in place of TOKEN.
+    needs_token: bool,
+    #[schema(extensions(("x-extensible-enum" = json!(["listed", "anywhere", "nowhere"]))))]
+    embed: String,
+    origins: Vec<String>,
+}
+
+fn snippet(base: &str, channel: &Channel) -> Frame {
     let (name, pages) = (&channel.name, &channel.pages);
     let needs_token =
         matches!(Visibility::parse(&pages.visibility), Some(Visibility::Token | Visibility::Members) | None);
@@ -31,7 +44,7 @@ fn snippet(base: &str, channel: &Channel) -> Value {
          allow=\"autoplay; fullscreen; picture-in-picture\"></iframe>",
         escaped(title)
     );
-    json!({ "url": url, "html": html, "needs_token": needs_token, "embed": pages.embed, "origins": pages.origins })
+    Frame { url, html, needs_token, embed: pages.embed.clone(), origins: pages.origins.clone() }
 }
 
 /// A text in an attribute of HTML.
@@ -58,7 +71,7 @@ fn escaped(text: &str) -> String {
         ("stream" = String, Path, description = "Name or identity"),
         ("base_url" = Option<String>, Query, description = "Where viewers reach the cluster, when a balancer's own address is not it"),
     ),
-    responses((status = 200, description = "The frame"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The frame", body = Frame)),
 )]
 pub(crate) async fn embed(
     State(shared): State<Arc<ControlState>>,

@@ -12,8 +12,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use catalogue::{Id, Kind, Tenant};
+use metadata::EntrySequence;
 use node::http::Peer;
 use node::problem::{self, Type, is_request_id};
+use node::wait::{self, METADATA};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -36,8 +38,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const PARAMETERS_MAX: usize = 32;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// What all requests of the API share.
 pub(crate) struct ApiState {
@@ -124,11 +126,17 @@ impl ApiState {
         self.take(ADDRESS, &acceptor::network(address).to_string(), now)
     }
 
-    fn has_parameter(&self, method: &Method, path: &str, name: &str) -> bool {
+    fn parameters_of(&self, method: &Method, path: &str) -> Option<&Vec<String>> {
         let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-        let key = (method.to_owned(), path.to_owned());
-        let names = self.declared.get().and_then(|declared| declared.get(&key));
-        names.is_some_and(|names| names.iter().any(|known| known == name))
+        self.declared.get()?.get(&(method.to_owned(), path.to_owned()))
+    }
+
+    fn has_route(&self, method: &Method, path: &str) -> bool {
+        self.parameters_of(method, path).is_some()
+    }
+
+    fn has_parameter(&self, method: &Method, path: &str, name: &str) -> bool {
+        self.parameters_of(method, path).is_some_and(|names| names.iter().any(|known| known == name))
     }
 }
 
@@ -162,15 +170,7 @@ pub(crate) async fn render(State(shared): State<Arc<ControlState>>, mut request:
 }
 
 fn write(response: &mut Response, problem: &Problem, request_id: &str) {
-    let mut body = problem.kind.said(&problem.detail, Some(request_id));
-    if !problem.errors.is_empty() {
-        body["errors"] = serde_json::to_value(&problem.errors).unwrap_or_default();
-    }
-    if let Some(Value::Object(more)) = &problem.more {
-        for (name, value) in more {
-            body[name] = value.clone();
-        }
-    }
+    let body = serde_json::to_string(&problem.said(request_id)).unwrap_or_default();
     if problem.kind == Type::Internal {
         tracing::error!(request_id, detail = problem.detail, "a request failed");
     }
@@ -183,7 +183,7 @@ fn write(response: &mut Response, problem: &Problem, request_id: &str) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     headers.remove(header::CONTENT_LENGTH);
-    *response.body_mut() = Body::from(body.to_string());
+    *response.body_mut() = Body::from(body);
 }
 
 /// What is known of a request before anything is decided.
@@ -218,12 +218,13 @@ pub(crate) async fn attend(
             .and_then(|params| params.iter().next().map(|(_, value)| shown(value)))
             .unwrap_or_default(),
     };
-    let Some(rule) = rule(&arrived.method, &arrived.path) else {
-        return Problem::new(Type::ScopeMissing, "nobody may use this route").into_response();
+    let rule = match rule(&arrived.method, &arrived.path) {
+        Some(Rule::Open) => return next.run(request).await,
+        // Nothing is said by that of what is there.
+        _ if !shared.api.has_route(&arrived.method, &arrived.path) => return wrong_method().await.into_response(),
+        None => return Problem::new(Type::ScopeMissing, "nobody may use this route").into_response(),
+        Some(rule) => rule,
     };
-    if rule == Rule::Open {
-        return next.run(request).await;
-    }
     let mut known = Known::default();
     let admitted = if rule == Rule::Entrance {
         admit_visitor(&shared, &arrived, request, &mut known).await
@@ -241,6 +242,10 @@ pub(crate) async fn attend(
         Ok(Admitted::Answered(response)) => (*response, true),
         Err(problem) => (problem.into_response(), false),
     };
+    if rule != Rule::Entrance && (response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED) {
+        let sequence = known.sequence(&shared, &arrived.method);
+        response.headers_mut().insert(METADATA, HeaderValue::from(sequence));
+    }
     if let Some(standing) = known.standing {
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         response.headers_mut().insert(RATE_LIMIT_POLICY, value(standing.policy()));
@@ -256,13 +261,27 @@ pub(crate) async fn attend(
     response
 }
 
+/// Waits for the entry of the metadata log that the caller has seen, so that it reads what it has written.
+async fn ensure_has_seen(shared: &ControlState, headers: &HeaderMap) -> Result<(), Problem> {
+    let wanted = match wait::wanted(headers) {
+        Ok(None) => return Ok(()),
+        Ok(Some(wanted)) => wanted,
+        Err(malformed) => return Err(Problem::new(Type::Malformed, malformed)),
+    };
+    if shared.writer.log().reaches(EntrySequence(wanted), wait::MAX).await {
+        return Ok(());
+    }
+    let behind = format!("this node does not have entry {wanted} of the metadata log yet: try again");
+    Err(Problem { retry_after_s: Some(wait::RETRY_AFTER_S), ..Problem::new(Type::ReplicaBehind, behind) })
+}
+
 /// Records that a change was refused.
 pub(super) async fn record_refusal(shared: &ControlState, arrived: &Arrived, known: &Known, kind: Type) {
     if !is_change(&arrived.method) || kind == Type::RateLimited {
         return;
     }
     let what = What {
-        action: action(&arrived.method, &arrived.path),
+        action: audit::action(&arrived.method, &arrived.path),
         object: arrived.object.clone(),
         changes: Value::Null,
         result: kind.name().to_owned(),
@@ -277,6 +296,16 @@ pub(super) struct Known {
     principal: Option<Principal>,
     tenant: Option<Id>,
     pub(super) standing: Option<Standing>,
+    /// Newest entry of the metadata log before anything was read.
+    newest: u64,
+}
+
+impl Known {
+    /// The entry of the metadata log that the answer reflects: whoever follows the log from there misses nothing. A change is in the log
+    /// when it is answered; what is read may be from before an entry that came meanwhile.
+    pub(super) fn sequence(&self, shared: &ControlState, method: &Method) -> u64 {
+        if is_change(method) { shared.writer.place().sequence.0 } else { self.newest }
+    }
 }
 
 enum Admitted {
@@ -337,6 +366,8 @@ pub(super) async fn entitle(
     if tenant.is_suspended && is_change && !principal.scopes.acts_for_all(is_change) {
         return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
     }
+    ensure_has_seen(shared, headers).await?;
+    known.newest = shared.writer.place().sequence.0;
     Ok((principal, tenant))
 }
 
@@ -375,7 +406,7 @@ pub(super) async fn begin(
         tenant,
         request_id: arrived.request_id.clone(),
         base_url,
-        action: action(&arrived.method, &arrived.path),
+        action: audit::action(&arrived.method, &arrived.path),
         headers,
         parameters,
         body,
@@ -399,7 +430,7 @@ async fn admit_visitor(
     let (parts, parameters, body) = read(shared, arrived, request).await?;
     let visitor = Visitor {
         request_id: arrived.request_id.clone(),
-        action: action(&arrived.method, &arrived.path),
+        action: audit::action(&arrived.method, &arrived.path),
         address: arrived.address,
         base_url: visit::own_origin(&parts.uri, &headers).unwrap_or_default(),
         headers,
@@ -484,22 +515,6 @@ const fn is_change(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// What the audit calls a request.
-fn action(method: &Method, path: &str) -> String {
-    let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
-    // What is below a row of its own kind.
-    let nested = parts.get(2).copied().filter(|part| ["messages", "bans"].contains(part));
-    let resource = nested.or(parts.first().copied()).unwrap_or_default();
-    let verb = match (method.as_str(), parts.last().copied()) {
-        ("POST", Some(last)) if parts.len() > 1 && !last.starts_with('{') && last != resource => last,
-        ("POST", _) => "create",
-        ("PATCH" | "PUT", _) => "update",
-        ("DELETE", _) => "delete",
-        _ => "read",
-    };
-    format!("{resource}.{verb}")
-}
-
 /// What somebody has sent, short and harmless enough to be shown.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -555,7 +570,7 @@ fn preflight() -> Response {
     let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
     headers.insert(header::ALLOW, methods.clone());
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    let allowed = "authorization, content-type, idempotency-key, if-match, if-none-match, x-api-key, x-request-id, x-sealcast-tenant";
+    let allowed = "authorization, content-type, idempotency-key, if-match, if-none-match, x-api-key, x-request-id, x-sealcast-tenant, x-sealcast-wait";
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response
@@ -572,21 +587,6 @@ mod tests {
         assert_eq!(pairs, [pair("q", "a b c"), pair("limit", "5"), pair("x", "")]);
         for bad in ["q=%", "q=%2", "q=%zz", "q=%ff", &"a&".repeat(40)] {
             assert_eq!(parameters(bad).unwrap_err().kind, Type::Malformed, "{bad}");
-        }
-    }
-
-    #[test]
-    fn audit_names_what_was_asked_for() {
-        for (method, path, wanted) in [
-            (Method::POST, "/api/v1/streams", "streams.create"),
-            (Method::PATCH, "/api/v1/streams/{stream}", "streams.update"),
-            (Method::DELETE, "/api/v1/api-keys/{key}", "api-keys.delete"),
-            (Method::POST, "/api/v1/streams/{stream}/rotate-key", "streams.rotate-key"),
-            (Method::PATCH, "/api/v1/tenant", "tenant.update"),
-            (Method::POST, "/api/v1/streams/{stream}/bans", "bans.create"),
-            (Method::DELETE, "/api/v1/streams/{stream}/messages/{message}", "messages.delete"),
-        ] {
-            assert_eq!(action(&method, path), wanted);
         }
     }
 }

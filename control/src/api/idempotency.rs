@@ -15,8 +15,8 @@ use super::problem::Problem;
 use crate::ControlState;
 
 /// Characters of an idempotency key: fewer could be guessed, and with it the answer that is kept.
-const KEY_CHARS_MIN: usize = 20;
-const KEY_CHARS_MAX: usize = 255;
+pub(super) const KEY_CHARS_MIN: usize = 20;
+pub(super) const KEY_CHARS_MAX: usize = 255;
 /// Header of the key.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 

@@ -15,14 +15,12 @@ use utoipa::ToSchema;
 
 use super::body::{self, Settings};
 use super::caller::{Call, Caller, CredentialKind};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::scopes::Scopes;
-use super::{Change, overtaking, respond, row};
+use super::{Change, overtaking, respond, row, spread};
 use crate::ControlState;
-use crate::acknowledged::acknowledged;
 use crate::issuers::Running;
-use crate::refusal::not_logged;
 use crate::restored::ensure_not_restored;
 
 /// Most audiences, algorithms, uses and rules.
@@ -178,21 +176,84 @@ impl Settings for Trial {
 }
 
 /// An issuer as the API shows it.
-fn view(shared: &ControlState, id: &Id, settings: &IssuerSettings, (version, created_at): (i64, UnixMillis)) -> Value {
-    let mut view = serde_json::to_value(settings).unwrap_or_default();
-    let live = shared.issuers.find(id).map(|running| running.issuers.status()[0].clone()).unwrap_or_default();
-    view["id"] = id.as_str().into();
-    view["is_from_file"] = (created_at.0 == 0).into();
-    view["keys"] = live["keys"].clone();
-    view["fetched_at"] = live["fetched_at"].clone();
-    view["stale_since_at"] = live["stale_since_at"].clone();
-    view["failure"] = live["failure_told"].clone();
-    view["version"] = version.into();
-    view["created_at"] = created_at.0.into();
-    view
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Issuer)]
+struct IssuerView {
+    #[serde(flatten)]
+    settings: IssuerSettings,
+    id: String,
+    /// Whether the configuration has it; only the file changes it then.
+    is_from_file: bool,
+    /// How many keys it has; null: control does not ask it.
+    #[schema(required)]
+    keys: Option<u64>,
+    /// When its keys were fetched.
+    #[schema(required)]
+    fetched_at: Option<i64>,
+    /// Since when they could not be.
+    #[schema(required)]
+    stale_since_at: Option<i64>,
+    /// Why not.
+    #[schema(required)]
+    failure: Option<String>,
+    version: i64,
+    created_at: i64,
 }
 
-fn view_of(shared: &ControlState, issuer: &Issuer) -> Value {
+fn view(
+    shared: &ControlState,
+    id: &Id,
+    settings: &IssuerSettings,
+    (version, created_at): (i64, UnixMillis),
+) -> IssuerView {
+    let live = shared.issuers.find(id).map(|running| running.issuers.status()[0].clone()).unwrap_or_default();
+    IssuerView {
+        settings: settings.clone(),
+        id: id.to_string(),
+        is_from_file: created_at.0 == 0,
+        keys: live["keys"].as_u64(),
+        fetched_at: live["fetched_at"].as_i64(),
+        stale_since_at: live["stale_since_at"].as_i64(),
+        failure: live["failure_told"].as_str().map(str::to_owned),
+        version,
+        created_at: created_at.0,
+    }
+}
+
+/// What a token is good for in one use, or why it is refused.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct TriedUse {
+    r#use: String,
+    is_taken: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    sub: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    role: Option<&'static str>,
+    /// Those that it names; `*`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>)]
+    streams: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i64)]
+    ends_at: Option<i64>,
+    /// Why it is refused, for programs, and in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    detail: Option<String>,
+}
+
+/// What a token is good for, by use.
+#[derive(Debug, Serialize, ToSchema)]
+struct Tried {
+    uses: Vec<TriedUse>,
+}
+
+fn view_of(shared: &ControlState, issuer: &Issuer) -> IssuerView {
     view(shared, &issuer.id, &IssuerSettings::of_row(issuer), (issuer.version, issuer.created_at))
 }
 
@@ -235,32 +296,21 @@ fn ensure_may(call: &Caller, settings: &IssuerSettings) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Brings a change to all nodes, and waits for those that are there.
-async fn spread(shared: &ControlState) -> Result<(), Problem> {
-    let began = shared.node.clock.elapsed();
-    let sequence = shared.write_log().await.map_err(|error| Problem::from(not_logged(&error)))?;
-    acknowledged(shared, sequence, began).await;
-    Ok(())
-}
-
 /// The tenant's issuers. Those of the configuration come first, on the first page.
 #[utoipa::path(
     get, path = "/api/v1/issuers", tag = "issuers", params(ListParameters),
-    responses((status = 200, description = "A page of issuers"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of issuers", body = Rows<IssuerView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::Issuer, Order::OldestFirst)?;
     let rows = shared.catalogue.issuers_of(&call.tenant.id, &page).await?;
     let key = |issuer: &Issuer| (issuer.created_at, issuer.id.clone());
     let mut answer = listing::answer(rows, &page, key, |issuer| view_of(&shared, issuer));
-    if call.tenant.is_default()
-        && page.after.is_none()
-        && let Some(items) = answer["items"].as_array_mut()
-    {
+    if call.tenant.is_default() && page.after.is_none() {
         let of_file = shared.issuers.configured();
         let of_file =
             of_file.map(|(id, settings)| view(&shared, &id, &IssuerSettings::of(settings), (1, UnixMillis(0))));
-        items.splice(..0, of_file.collect::<Vec<_>>());
+        answer.items.splice(..0, of_file.collect::<Vec<_>>());
     }
     Ok(respond(StatusCode::OK, &answer))
 }
@@ -268,7 +318,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Registers an issuer. Its keys are fetched at once.
 #[utoipa::path(
     post, path = "/api/v1/issuers", tag = "issuers", request_body = IssuerSettings,
-    responses((status = 201, description = "The issuer"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The issuer", body = IssuerView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: IssuerSettings = body::read(&call.body)?;
@@ -287,7 +337,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let change = Change {
         object: issuer.id.to_string(),
         changes: serde_json::to_value(&new).unwrap_or_default(),
-        answer: view_of(&shared, &issuer),
+        answer: json!(view_of(&shared, &issuer)),
         edit: Edit::CreateIssuer(issuer),
         status: StatusCode::CREATED,
     };
@@ -299,7 +349,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
 /// An issuer, and since when its keys could not be fetched.
 #[utoipa::path(
     get, path = "/api/v1/issuers/{issuer}", tag = "issuers", params(("issuer" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The issuer"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The issuer", body = IssuerView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -316,7 +366,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/issuers/{issuer}", tag = "issuers", params(("issuer" = String, Path, description = "Identity")),
     request_body = IssuerSettings,
-    responses((status = 200, description = "The issuer"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The issuer", body = IssuerView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -341,7 +391,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let changes = body::changes(&was, &new);
     let text = serde_json::to_string(&settings).unwrap_or_default();
     let issuer = Issuer { url: settings.url, settings: text, version: before.version + 1, ..before };
-    let (object, answer) = (issuer.id.to_string(), view_of(shared, &issuer));
+    let (object, answer) = (issuer.id.to_string(), json!(view_of(shared, &issuer)));
     call.commit(shared, Change { edit: Edit::UpdateIssuer(issuer), object, changes, status: StatusCode::OK, answer })
         .await
 }
@@ -349,7 +399,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 /// Removes an issuer: none of its tokens counts any more.
 #[utoipa::path(
     delete, path = "/api/v1/issuers/{issuer}", tag = "issuers", params(("issuer" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -393,7 +443,7 @@ async fn running(shared: &ControlState, call: &Caller, id: &str) -> Result<(Id, 
 #[utoipa::path(
     post, path = "/api/v1/issuers/{issuer}/refresh", tag = "issuers",
     params(("issuer" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The issuer; `failure` says why its keys stay as they are"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The issuer; `failure` says why its keys stay as they are", body = IssuerView)),
 )]
 pub(crate) async fn refresh(
     State(shared): State<Arc<ControlState>>,
@@ -417,7 +467,7 @@ pub(crate) async fn refresh(
     let change = Change {
         object: id.to_string(),
         changes: json!({ "is_fetched": refreshed.is_ok() }),
-        answer,
+        answer: json!(answer),
         edit: Edit::Nothing,
         status: StatusCode::OK,
     };
@@ -428,7 +478,7 @@ pub(crate) async fn refresh(
 #[utoipa::path(
     post, path = "/api/v1/issuers/{issuer}/test", tag = "issuers", request_body = Trial,
     params(("issuer" = String, Path, description = "Identity")),
-    responses((status = 200, description = "What the token gives, by use"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "What the token gives, by use", body = Tried)),
 )]
 pub(crate) async fn test(
     State(shared): State<Arc<ControlState>>,
@@ -440,28 +490,31 @@ pub(crate) async fn test(
     let mut uses = Vec::new();
     for wanted in &running.settings.uses {
         let checked = running.issuers.check(&token, *wanted).await;
-        let name = serde_json::to_value(wanted).unwrap_or_default();
+        let r#use =
+            serde_json::to_value(wanted).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default();
         uses.push(match checked {
-            Ok(verified) => json!({
-                "use": name,
-                "is_taken": true,
-                "sub": verified.subject,
-                "role": verified.role.name(),
-                "streams": match verified.streams {
-                    issuers::Streams::All => json!(["*"]),
-                    issuers::Streams::These(names) => json!(names),
-                },
-                "ends_at": verified.ends_at.0,
-            }),
+            Ok(verified) => TriedUse {
+                r#use,
+                is_taken: true,
+                sub: Some(verified.subject),
+                role: Some(verified.role.name()),
+                streams: Some(match verified.streams {
+                    issuers::Streams::All => vec!["*".to_owned()],
+                    issuers::Streams::These(names) => names.iter().map(ToString::to_string).collect(),
+                }),
+                ends_at: Some(verified.ends_at.0),
+                ..TriedUse::default()
+            },
             Err(refusal) => {
-                json!({ "use": name, "is_taken": false, "code": refusal.label(), "detail": refusal.to_string() })
+                let (code, detail) = (Some(refusal.label()), Some(refusal.to_string()));
+                TriedUse { r#use, code, detail, ..TriedUse::default() }
             }
         });
     }
     let change = Change {
         object: id.to_string(),
         changes: Value::Null,
-        answer: json!({ "uses": uses }),
+        answer: json!(Tried { uses }),
         edit: Edit::Nothing,
         status: StatusCode::OK,
     };

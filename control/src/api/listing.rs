@@ -3,7 +3,8 @@
 use catalogue::{Id, Kind, Page};
 use media::UnixMillis;
 use node::problem::Type;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::problem::Problem;
@@ -75,18 +76,28 @@ fn time(caller: &Caller, name: &str) -> Result<Option<UnixMillis>, Problem> {
     caller.parameter(name).map(|text| text.parse().map(UnixMillis).map_err(wrong)).transpose()
 }
 
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rows<T> {
+    #[schema(max_items = 250)]
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; null at the end.
+    #[schema(required)]
+    pub(crate) next_cursor: Option<String>,
+}
+
 /// The answer to a list: a page, and where the next one begins.
-pub(crate) fn answer<T>(
+pub(crate) fn answer<T, V>(
     mut rows: Vec<T>,
     page: &Page,
     key: impl Fn(&T) -> (UnixMillis, Id),
-    view: impl Fn(&T) -> Value,
-) -> Value {
+    view: impl Fn(&T) -> V,
+) -> Rows<V> {
     let shown = usize::try_from(page.limit.saturating_sub(1)).unwrap_or(0);
     let has_more = rows.len() > shown;
     rows.truncate(shown);
     let next = rows.last().filter(|_| has_more).map(|row| cursor(&key(row)));
-    json!({ "items": rows.iter().map(view).collect::<Vec<_>>(), "next_cursor": next })
+    Rows { items: rows.iter().map(view).collect(), next_cursor: next }
 }
 
 fn cursor((at, id): &(UnixMillis, Id)) -> String {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::scopes::Scopes;
 use super::{Change, overtaking, respond, row};
@@ -85,24 +85,47 @@ fn check(name: &str, role: &str, errors: &mut Vec<Invalid>) {
     }
 }
 
+/// A member.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Member)]
+struct MemberView {
+    id: String,
+    name: String,
+    #[schema(extensions(("x-extensible-enum" = json!(["viewer", "producer", "owner", "operator"]))))]
+    role: String,
+    #[schema(extensions(("x-extensible-enum" = json!(["invited", "active", "suspended"]))))]
+    state: &'static str,
+    /// Where the person signs in; null: here, with a password.
+    #[schema(required)]
+    issuer: Option<String>,
+    /// The name for signing in, or what the issuer calls the person.
+    #[schema(required)]
+    subject: Option<String>,
+    #[schema(required)]
+    invite_until_at: Option<i64>,
+    version: i64,
+    created_at: i64,
+    /// In the answer that makes the link, and in no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    invite_url: Option<String>,
+}
+
 /// A member, as the API shows it; the link stands in the answer to the request that made it, and in no other.
-fn view(member: &Member, link: Option<(&SetUpSecret, &str)>) -> Value {
+fn view(member: &Member, link: Option<(&SetUpSecret, &str)>) -> MemberView {
     let person = member.person.as_ref();
-    let mut view = json!({
-        "id": member.id.as_str(),
-        "name": member.name,
-        "role": member.role,
-        "state": member.state.name(),
-        "issuer": person.and_then(Person::issuer),
-        "subject": person.map(Person::subject),
-        "invite_until_at": member.invite.map(|(_, until)| until.0),
-        "version": member.version,
-        "created_at": member.created_at.0,
-    });
-    if let Some((secret, base_url)) = link {
-        view["invite_url"] = format!("{base_url}/setup#{}", secret.expose()).into();
+    MemberView {
+        id: member.id.to_string(),
+        name: member.name.clone(),
+        role: member.role.clone(),
+        state: member.state.name(),
+        issuer: person.and_then(Person::issuer).map(str::to_owned),
+        subject: person.map(|person| person.subject().to_owned()),
+        invite_until_at: member.invite.map(|(_, until)| until.0),
+        version: member.version,
+        created_at: member.created_at.0,
+        invite_url: link.map(|(secret, base_url)| format!("{base_url}/setup#{}", secret.expose())),
     }
-    view
 }
 
 async fn find(shared: &ControlState, call: &Caller, id: &str) -> Result<Member, Problem> {
@@ -129,7 +152,7 @@ fn ensure_may(call: &Caller, role: &str) -> Result<(), Problem> {
 /// The tenant's members.
 #[utoipa::path(
     get, path = "/api/v1/members", tag = "members", params(ListParameters),
-    responses((status = 200, description = "A page of members"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of members", body = Rows<MemberView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::Member, Order::OldestFirst)?;
@@ -141,7 +164,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Invites a member. The answer has the link for it, which no other answer has.
 #[utoipa::path(
     post, path = "/api/v1/members", tag = "members", request_body = NewMember,
-    responses((status = 201, description = "The member, with its link"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The member, with its link", body = MemberView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: NewMember = body::read(&call.body)?;
@@ -162,8 +185,8 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let (secret, member) = new_link(member, now);
     let change = Change {
         object: member.id.to_string(),
-        changes: view(&member, None),
-        answer: view(&member, Some((&secret, &call.base_url))),
+        changes: json!(view(&member, None)),
+        answer: json!(view(&member, Some((&secret, &call.base_url)))),
         edit: edit(MemberEdit::Create(member)),
         status: StatusCode::CREATED,
     };
@@ -177,7 +200,7 @@ fn edit(member: MemberEdit) -> Edit {
 /// A member.
 #[utoipa::path(
     get, path = "/api/v1/members/{member}", tag = "members", params(("member" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The member"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The member", body = MemberView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -192,7 +215,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/members/{member}", tag = "members", params(("member" = String, Path, description = "Identity")),
     request_body = MemberSettings,
-    responses((status = 200, description = "The member"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The member", body = MemberView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -228,7 +251,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
         version: before.version + 1,
         ..before
     };
-    let (object, answer, person) = (member.id.to_string(), view(&member, None), member.person.clone());
+    let (object, answer, person) = (member.id.to_string(), json!(view(&member, None)), member.person.clone());
     let is_out = next == MemberState::Suspended;
     let edit = edit(MemberEdit::Update(member));
     let change = Change { edit, object: object.clone(), changes, status: StatusCode::OK, answer };
@@ -245,7 +268,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 /// Deletes a member. It may do nothing here from then on.
 #[utoipa::path(
     delete, path = "/api/v1/members/{member}", tag = "members", params(("member" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -299,7 +322,7 @@ async fn stop_watching(shared: &ControlState, (tenant, role): (&Tenant, &str), m
 /// Makes a new link for a member: for one who is invited, in place of the one before; for one with a password, to set a new one.
 #[utoipa::path(
     post, path = "/api/v1/members/{member}/invite", tag = "members", params(("member" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The member, with its link"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The member, with its link", body = MemberView)),
 )]
 pub(crate) async fn invite(
     State(shared): State<Arc<ControlState>>,
@@ -328,7 +351,7 @@ async fn invite_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let change = Change {
         object: member.id.to_string(),
         changes: json!({ "invite_until_at": member.invite.map(|(_, until)| until.0) }),
-        answer: view(&member, Some((&secret, &call.base_url))),
+        answer: json!(view(&member, Some((&secret, &call.base_url)))),
         edit: edit(MemberEdit::Update(member)),
         status: StatusCode::OK,
     };

@@ -13,6 +13,7 @@ mod caller;
 mod chat;
 mod chat_writers;
 mod deliveries;
+mod describe;
 mod events;
 mod first_operator;
 mod frame;
@@ -53,12 +54,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use catalogue::{Commit, Edit};
 use messages::Role;
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use self::answer::{Answer, METADATA};
+pub(crate) use self::answer::Answer;
 pub(crate) use self::asked::{Admission, Arrival, Turn};
 use self::audit::What;
 pub(crate) use self::caller::{Call, Caller, TENANT, etag};
@@ -68,9 +70,10 @@ pub(crate) use self::limits::Standing;
 pub(crate) use self::listening::{LOOK_INTERVAL, Listening, SILENCE_MAX};
 pub(crate) use self::problem::Problem;
 pub(crate) use self::recorded::{Done, Touched, record_administration};
-use self::scopes::{Rule, rule};
 use crate::ControlState;
+use crate::acknowledged::acknowledged;
 use crate::callers::only;
+use crate::refusal::not_logged;
 
 /// How often a change is tried again that another one overtook.
 const CONFLICTS_MAX: usize = 8;
@@ -85,7 +88,7 @@ const CONFLICTS_MAX: usize = 8;
                        cookie need x-sealcast-csrf. Errors are problems (RFC 9457) with the types of /api/v1/problems.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(problem::Invalid)),
+    components(schemas(problem::Said<'static>)),
     modifiers(&Security),
 )]
 struct Document;
@@ -158,40 +161,8 @@ fn described() -> (Router<Arc<ControlState>>, Value) {
         .routes(routes!(problems::show));
     let (router, document) = routes.split_for_parts();
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    complete(&mut document);
+    describe::complete(&mut document);
     (router, document)
-}
-
-/// Says of every operation what follows from its method and path: its name, the scope that it needs, and the headers that it honours.
-fn complete(document: &mut Value) {
-    let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "required": false, "schema": { "type": "string" }, "description": description });
-    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
-        for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            let place = path.trim_start_matches("/api/v1").replace(['{', '}'], "").replace(['/', '-'], "_");
-            operation["operationId"] = format!("{method}{place}").into();
-            let verb = method.to_uppercase().parse().unwrap_or_default();
-            if let Some(Rule::Scope(scope)) = rule(&verb, path) {
-                operation["x-scope"] = scope.to_string().into();
-            }
-            let is_entrance = rule(&verb, path) == Some(Rule::Entrance);
-            let honoured = match method.as_str() {
-                "post" if is_entrance => None,
-                "post" => Some(header(
-                    "Idempotency-Key",
-                    "20 to 255 random characters: a repeated request gets the same answer",
-                )),
-                "patch" | "delete" => Some(header("If-Match", "The ETag of the version that it is for")),
-                _ => None,
-            };
-            if let Some(honoured) = honoured {
-                match operation["parameters"].as_array_mut() {
-                    Some(parameters) => parameters.push(honoured),
-                    None => operation["parameters"] = json!([honoured]),
-                }
-            }
-            operation["responses"]["5XX"] = json!({ "description": "A problem" });
-        }
-    }
 }
 
 /// The routes of the API, for balancers and for the commands of this machine.
@@ -212,7 +183,8 @@ pub(crate) fn router(shared: &Arc<ControlState>) -> Router<Arc<ControlState>> {
 }
 
 /// A JSON answer; a row carries its version as entity tag.
-fn respond(status: StatusCode, answer: &Value) -> Response {
+fn respond(status: StatusCode, answer: &impl Serialize) -> Response {
+    let answer = &json!(answer);
     let mut response = json_text(status, &answer.to_string());
     if let Some(version) = answer["version"].as_i64().filter(|_| has_tag(answer))
         && let Ok(tag) = HeaderValue::from_str(&caller::etag(version))
@@ -237,8 +209,8 @@ fn json_text(status: StatusCode, text: &str) -> Response {
 }
 
 /// A row as the answer to a request that reads it: 304 to a client that has this version.
-fn row(call: &Caller, version: i64, answer: Value) -> Response {
-    Answer::row(call, version, answer).into_response()
+fn row(call: &Caller, version: i64, answer: impl Serialize) -> Response {
+    Answer::row(call, version, json!(answer)).into_response()
 }
 
 /// The change that a request makes.
@@ -275,6 +247,14 @@ impl Caller {
     }
 }
 
+/// Brings what the catalogue has to all nodes, and waits for those that are there.
+async fn spread(shared: &ControlState) -> Result<(), Problem> {
+    let began = shared.node.clock.elapsed();
+    let sequence = shared.write_log().await.map_err(|error| Problem::from(not_logged(&error)))?;
+    acknowledged(shared, sequence, began).await;
+    Ok(())
+}
+
 /// Tries a change again that another one overtook, unless the client said which version it means.
 macro_rules! overtaking {
     ($call:expr, $attempt:expr) => {{
@@ -293,6 +273,7 @@ use overtaking;
 
 #[cfg(test)]
 mod tests {
+    use super::scopes::{Rule, rule};
     use super::*;
 
     /// Broadcast nodes serve the file, so that the API can be read while control is away.

@@ -124,7 +124,7 @@ async fn decided(shared: &ControlState, call: &Caller, info: &NodeInfo) -> Resul
         status: StatusCode::OK,
         answer: view(info, Streams::Named),
     };
-    Ok(call.change(shared, change).await?.reflecting(shared.writer.place().sequence.0))
+    call.change(shared, change).await
 }
 
 /// What the operator wants of all nodes, as the metadata log has it.
@@ -134,5 +134,5 @@ pub(crate) async fn policy(State(shared): State<Arc<ControlState>>, _: Call) -> 
     policies.sort_by(|one, other| one.node.cmp(&other.node));
     let node = |policy: &NodePolicy| json!({ "node": policy.node, "drained": policy.is_drained, "weight_percent": policy.weight_percent });
     let nodes: Vec<Value> = policies.iter().map(node).collect();
-    Ok(Answer::read(json!({ "sequence": sequence, "nodes": nodes })).reflecting(sequence))
+    Ok(Answer::read(json!({ "sequence": sequence, "nodes": nodes })))
 }

@@ -11,7 +11,9 @@ use media::UnixMillis;
 use metadata::SessionToken;
 use node::http::Peer;
 use node::problem::Type;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::audit::{self, What};
 use super::caller::{self, CredentialKind, Principal, TENANT};
@@ -211,9 +213,57 @@ pub(crate) fn wrong() -> Problem {
     Problem::new(Type::Unauthenticated, "the name or the password is wrong, or nobody may sign in with them")
 }
 
+/// A tenant that a session is about.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionTenant {
+    id: String,
+    slug: String,
+    name: String,
+}
+
+/// A tenant in which a person has a role.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionMembership {
+    id: String,
+    slug: String,
+    name: String,
+    /// Null for a credential that is no person's.
+    #[schema(required)]
+    role: Option<String>,
+}
+
 /// Who a caller is, and what it may do.
-pub(crate) async fn view(shared: &ControlState, who: &Principal, tenant: &Tenant) -> Result<Value, Problem> {
-    let named = |tenant: &Tenant, role: Option<&str>| json!({ "id": tenant.id.as_str(), "slug": tenant.slug, "name": tenant.name, "role": role });
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(crate) struct SessionView {
+    #[schema(extensions(("x-extensible-enum" = json!(["api_key", "cookie", "jwt", "certificate"]))))]
+    kind: &'static str,
+    /// Identity of the credential.
+    credential: String,
+    name: String,
+    #[schema(required)]
+    role: Option<String>,
+    tenant: SessionTenant,
+    #[schema(max_items = 200)]
+    tenants: Vec<SessionMembership>,
+    #[schema(max_items = 64)]
+    scopes: Vec<&'static str>,
+    /// What a change by cookie sends as x-sealcast-csrf; null for other credentials.
+    #[schema(required)]
+    csrf: Option<String>,
+    #[schema(required)]
+    expires_at: Option<i64>,
+}
+
+pub(crate) async fn view(shared: &ControlState, who: &Principal, tenant: &Tenant) -> Result<SessionView, Problem> {
+    let of = |tenant: &Tenant| {
+        let (id, slug, name) = (tenant.id.to_string(), tenant.slug.clone(), tenant.name.clone());
+        SessionTenant { id, slug, name }
+    };
+    let named = |tenant: &Tenant, role: Option<&str>| {
+        let SessionTenant { id, slug, name } = of(tenant);
+        SessionMembership { id, slug, name, role: role.map(str::to_owned) }
+    };
     let mut tenants = Vec::new();
     for member in who.person.iter().flat_map(|person| &person.memberships) {
         if let Some(tenant) = shared.catalogue.find_tenant(member.tenant.as_str()).await? {
@@ -223,15 +273,16 @@ pub(crate) async fn view(shared: &ControlState, who: &Principal, tenant: &Tenant
     if who.person.is_none() {
         tenants.push(named(&who.home, None));
     }
-    Ok(json!({
-        "kind": who.kind.label(),
-        "credential": who.credential,
-        "name": who.name,
-        "role": who.person.as_ref().map(|person| &person.member.role),
-        "tenant": { "id": tenant.id.as_str(), "slug": tenant.slug, "name": tenant.name },
-        "tenants": tenants,
-        "scopes": who.scopes.names(),
-        "csrf": who.person.as_ref().map(|person| &person.csrf),
-        "expires_at": who.expires_at.map(|at: UnixMillis| at.0),
-    }))
+    let person = who.person.as_ref();
+    Ok(SessionView {
+        kind: who.kind.label(),
+        credential: who.credential.clone(),
+        name: who.name.clone(),
+        role: person.map(|person| person.member.role.clone()),
+        tenant: of(tenant),
+        tenants,
+        scopes: who.scopes.names(),
+        csrf: person.map(|person| person.csrf.clone()),
+        expires_at: who.expires_at.map(|at: UnixMillis| at.0),
+    })
 }

@@ -18,6 +18,28 @@ pub(crate) struct Invalid {
     pub(crate) code: &'static str,
 }
 
+/// A refusal as it is answered (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Said<'a> {
+    /// What kind it is; the URL says what that means.
+    r#type: String,
+    status: u16,
+    /// The meaning of the type.
+    title: &'static str,
+    /// What happened.
+    detail: &'a str,
+    /// Identity of the request, also in the log and the audit.
+    request_id: &'a str,
+    /// Members of the body that are not possible.
+    #[serde(skip_serializing_if = "<[Invalid]>::is_empty")]
+    errors: &'a [Invalid],
+    /// Further members, such as what would go with a tenant.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    more: Option<&'a serde_json::Value>,
+}
+
 /// A refusal.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -43,6 +65,19 @@ impl Problem {
     pub(crate) fn invalid(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
         let errors = vec![Invalid { pointer: pointer.to_owned(), code }];
         Self { errors, ..Self::new(Type::Invalid, detail) }
+    }
+
+    /// What is answered.
+    pub(crate) fn said<'a>(&'a self, request_id: &'a str) -> Said<'a> {
+        Said {
+            r#type: self.kind.url(),
+            status: self.kind.status(),
+            title: self.kind.meaning(),
+            detail: &self.detail,
+            request_id,
+            errors: &self.errors,
+            more: self.more.as_ref(),
+        }
     }
 
     /// Another change came first.

@@ -19,10 +19,8 @@ use super::caller::{CredentialKind, Principal};
 use super::scopes::Scopes;
 use crate::ControlState;
 
-/// What all routes of this plane begin with.
+/// What all routes of the operators' plane begin with.
 const PREFIX: &str = "/cluster/v1/admin/";
-/// The same of what nodes ask.
-const NODES_PREFIX: &str = "/cluster/v1/";
 
 /// The stream that a request has made, which its path does not name: a handler adds it to its answer.
 #[derive(Debug, Clone)]
@@ -44,7 +42,7 @@ pub(crate) async fn record_administration(
         return next.run(request).await;
     }
     let node = request.extensions().get::<Peer>().and_then(|peer| peer.node.clone());
-    let mut action = action(request.method(), matched.as_str());
+    let mut action = audit::action(request.method(), matched.as_str());
     let object = params.ok().and_then(|params| params.iter().next().map(|(_, value)| value.chars().take(64).collect()));
     let mut object: String = object.unwrap_or_default();
     // Whose a stream is has to be known before it may be gone.
@@ -89,38 +87,4 @@ fn tenant_of(shared: &ControlState, stream: &str) -> Option<Id> {
     let stream = StreamId::new(stream).ok()?;
     let id = shared.writer.log().look(|view| view.tenant_of(&stream).map(|tenant| tenant.id.clone()))?;
     Id::parse(Kind::Tenant, &id)
-}
-
-/// What the audit calls a request: its resource, and what is done.
-fn action(method: &Method, path: &str) -> String {
-    let own = path.strip_prefix(PREFIX).or_else(|| path.strip_prefix(NODES_PREFIX)).unwrap_or(path);
-    let parts: Vec<&str> = own.split('/').filter(|part| !part.starts_with('{')).collect();
-    let resource = parts.first().copied().unwrap_or_default();
-    let verb = match (method.as_str(), parts.get(1).copied()) {
-        (_, Some(verb)) => verb,
-        ("DELETE", None) => "delete",
-        _ if path.contains('{') => "add",
-        _ => "create",
-    };
-    format!("{resource}.{verb}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn audit_names_what_the_operator_did() {
-        for (method, path, wanted) in [
-            (Method::POST, "/cluster/v1/admin/streams", "streams.create"),
-            (Method::DELETE, "/cluster/v1/admin/streams/{stream}", "streams.delete"),
-            (Method::POST, "/cluster/v1/admin/streams/{stream}/rotate-key", "streams.rotate-key"),
-            (Method::POST, "/cluster/v1/admin/nodes/{node}/revoke", "nodes.revoke"),
-            (Method::POST, "/cluster/v1/admin/streamers/{node}", "streamers.add"),
-            (Method::POST, "/cluster/v1/admin/metadata/branch", "metadata.branch"),
-            (Method::POST, "/cluster/v1/delegations", "delegations.create"),
-        ] {
-            assert_eq!(action(&method, path), wanted);
-        }
-    }
 }

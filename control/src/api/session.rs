@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Principal, audited};
 use super::limits::{SIGN_IN, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS};
-use super::person;
+use super::person::{self, SessionView};
 use super::problem::{Invalid, Problem};
 use super::visit::{Visit, Visitor};
 use super::{Change, respond};
@@ -63,7 +63,7 @@ pub(crate) fn limit(shared: &ControlState, visitor: &Visitor, person: &Person) -
 /// Who the caller is, and what it may do.
 #[utoipa::path(
     get, path = "/api/v1/session", tag = "self",
-    responses((status = 200, description = "The session"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The session", body = SessionView)),
 )]
 pub(crate) async fn show(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     Ok(respond(StatusCode::OK, &person::view(&shared, &call.principal, &call.tenant).await?))
@@ -72,7 +72,7 @@ pub(crate) async fn show(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Signs somebody in with a name and a password.
 #[utoipa::path(
     post, path = "/api/v1/session", tag = "self", security(()), request_body = Credentials,
-    responses((status = 201, description = "The session, with its cookie"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The session, with its cookie", body = SessionView), (status = 401, description = "A problem: unauthenticated")),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, visit: Visit) -> Result<Response, Problem> {
     let Credentials { name, password } = body::read(&visit.body)?;
@@ -106,7 +106,7 @@ pub(crate) async fn begun_with(
 /// Signs out: the session is over everywhere.
 #[utoipa::path(
     delete, path = "/api/v1/session", tag = "self",
-    responses((status = 204, description = "It is over"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is over")),
 )]
 pub(crate) async fn delete(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let Some(person) = &call.principal.person else {

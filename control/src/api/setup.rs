@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::body::{self, Settings, check_text};
 use super::limits::SIGN_IN_ADDRESS;
-use super::person;
+use super::person::{self, SessionView};
 use super::problem::{Invalid, Problem};
 use super::session::{SIGN_IN_CHARS_MAX, begun_with, limit};
 use super::visit::Visit;
@@ -65,7 +65,7 @@ pub(crate) async fn member_of(shared: &ControlState, code: &str) -> Result<Membe
 /// Makes somebody a member who has a set-up link, and signs in; or gives a member a new password.
 #[utoipa::path(
     post, path = "/api/v1/setup", tag = "self", security(()), request_body = SetUp,
-    responses((status = 201, description = "The session, with its cookie"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The session, with its cookie", body = SessionView), (status = 401, description = "A problem: unauthenticated"), (status = 409, description = "A problem: name-taken"), (status = 410, description = "A problem: gone")),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, visit: Visit) -> Result<Response, Problem> {
     let SetUp { code, name, password } = body::read(&visit.body)?;

@@ -15,12 +15,10 @@ use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
-use super::{Change, overtaking, respond, row};
+use super::{Change, overtaking, respond, row, spread};
 use crate::ControlState;
-use crate::acknowledged::acknowledged;
-use crate::refusal::not_logged;
 use crate::restored::ensure_not_restored;
 use crate::viewer_tokens::KEY_LIFE;
 
@@ -74,7 +72,25 @@ impl Settings for SigningKeySettings {
 }
 
 /// A key, as the API shows it.
-fn view(key: &SigningKey) -> Value {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SigningKey)]
+struct SigningKeyView {
+    id: String,
+    name: String,
+    /// `control`, which signs with it, or `registered`: the tenant does.
+    #[schema(extensions(("x-extensible-enum" = json!(["control", "registered"]))))]
+    origin: &'static str,
+    kid: String,
+    #[schema(required)]
+    algorithm: Option<&'static str>,
+    /// A JWK (RFC 7517).
+    public_key: Value,
+    expires_at: i64,
+    version: i64,
+    created_at: i64,
+}
+
+fn view(key: &SigningKey) -> SigningKeyView {
     let (origin, kid, public_key) = match &key.public_key {
         PublicKey::Control(public) => {
             let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(public) });
@@ -89,17 +105,17 @@ fn view(key: &SigningKey) -> Value {
         PublicKey::Control(_) => Some("EdDSA"),
         PublicKey::Registered(_) => issuers::registered(&public_key).ok().map(|(algorithm, _)| algorithm.name()),
     };
-    json!({
-        "id": key.id.as_str(),
-        "name": key.name,
-        "origin": origin,
-        "kid": kid,
-        "algorithm": algorithm,
-        "public_key": public_key,
-        "expires_at": key.not_after.0,
-        "version": key.version,
-        "created_at": key.created_at.0,
-    })
+    SigningKeyView {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        origin,
+        kid,
+        algorithm,
+        public_key,
+        expires_at: key.not_after.0,
+        version: key.version,
+        created_at: key.created_at.0,
+    }
 }
 
 fn base64url(bytes: &[u8]) -> String {
@@ -111,18 +127,10 @@ async fn find(shared: &ControlState, call: &Caller, id: &str) -> Result<SigningK
     shared.catalogue.find_signing_key(&call.tenant.id, id).await?.ok_or_else(Problem::not_found)
 }
 
-/// Brings a change of keys to all nodes, and waits for those that are there.
-async fn spread(shared: &ControlState) -> Result<(), Problem> {
-    let began = shared.node.clock.elapsed();
-    let sequence = shared.write_log().await.map_err(|error| Problem::from(not_logged(&error)))?;
-    acknowledged(shared, sequence, began).await;
-    Ok(())
-}
-
 /// The tenant's keys of viewer tokens.
 #[utoipa::path(
     get, path = "/api/v1/signing-keys", tag = "tokens", params(ListParameters),
-    responses((status = 200, description = "A page of keys"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of keys", body = Rows<SigningKeyView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::SigningKey, Order::OldestFirst)?;
@@ -134,7 +142,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Makes a key, which signs the tenant's next tokens, or registers the public part of one that the tenant has.
 #[utoipa::path(
     post, path = "/api/v1/signing-keys", tag = "tokens", request_body = NewSigningKey,
-    responses((status = 201, description = "The key"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The key", body = SigningKeyView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: NewSigningKey = body::read(&call.body)?;
@@ -148,8 +156,8 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     };
     let change = Change {
         object: key.id.to_string(),
-        changes: view(&key),
-        answer: view(&key),
+        changes: json!(view(&key)),
+        answer: json!(view(&key)),
         edit: Edit::CreateSigningKey(key.clone()),
         status: StatusCode::CREATED,
     };
@@ -189,7 +197,7 @@ fn registered(
 #[utoipa::path(
     get, path = "/api/v1/signing-keys/{signing_key}", tag = "tokens",
     params(("signing_key" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The key"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The key", body = SigningKeyView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -204,7 +212,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/signing-keys/{signing_key}", tag = "tokens",
     params(("signing_key" = String, Path, description = "Identity")), request_body = SigningKeySettings,
-    responses((status = 200, description = "The key"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The key", body = SigningKeyView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -221,7 +229,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let new: SigningKeySettings = body::patch(&was, &call.body)?;
     let changes = body::changes(&was, &new);
     let key = SigningKey { name: new.name, version: before.version + 1, ..before };
-    let (object, answer) = (key.id.to_string(), view(&key));
+    let (object, answer) = (key.id.to_string(), json!(view(&key)));
     call.commit(shared, Change { edit: Edit::UpdateSigningKey(key), object, changes, status: StatusCode::OK, answer })
         .await
 }
@@ -230,7 +238,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 #[utoipa::path(
     delete, path = "/api/v1/signing-keys/{signing_key}", tag = "tokens",
     params(("signing_key" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -248,7 +256,7 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     ensure_not_restored(shared).await?;
     let change = Change {
         object: key.id.to_string(),
-        changes: view(&key),
+        changes: json!(view(&key)),
         edit: Edit::DeleteSigningKey(key.clone()),
         status: StatusCode::NO_CONTENT,
         answer: Value::Null,

@@ -5,7 +5,6 @@ use catalogue::Pages;
 use metadata::limits::ORIGINS_MAX;
 use metadata::{ChatWriters, Embedding, Visibility};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::problem::Invalid;
@@ -86,14 +85,6 @@ impl PageMembers<'_> {
 pub(crate) fn chat_of(pages: &Pages) -> ChatSettings {
     let slow_s = u32::try_from(pages.chat_slow_s).unwrap_or(SLOW_S_MAX);
     ChatSettings { on: pages.has_chat, slow_s, writers: pages.chat_writers.clone() }
-}
-
-/// Adds the members about pages to a stream's row.
-pub(crate) fn show(view: &mut Value, pages: &Pages) {
-    view["visibility"] = pages.visibility.as_str().into();
-    view["origins"] = json!(pages.origins);
-    view["embed"] = pages.embed.as_str().into();
-    view["chat"] = json!(chat_of(pages));
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use catalogue::{Channel, Edit, Id, Kind, Pages, StreamKey, Tenant, Texts, is_misleading};
 use media::StreamId;
+use messages::InputReport;
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::stream_pages::{self, ChatSettings, PageMembers};
 use super::{Answer, Change, overtaking};
@@ -145,37 +146,96 @@ fn name_of(tenant: &Tenant, text: &str) -> Result<StreamId, Problem> {
     Ok(name)
 }
 
+/// A stream's key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StreamKey)]
+struct KeyView {
+    /// Its end.
+    hint: String,
+    /// In the answer that makes the key, and in no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    secret: Option<String>,
+}
+
+/// What goes on in a stream.
+#[derive(Debug, Serialize, ToSchema)]
+struct Live {
+    #[schema(extensions(("x-extensible-enum" = json!(["idle", "live", "reconnecting", "ended"]))))]
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64)]
+    epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i64)]
+    started_at: Option<i64>,
+}
+
+/// A stream.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stream)]
+struct StreamView {
+    id: String,
+    name: String,
+    title: String,
+    #[schema(max_length = 20_000)]
+    description: String,
+    category: String,
+    /// Who may watch.
+    #[schema(extensions(("x-extensible-enum" = json!(["public", "unlisted", "members", "token"]))))]
+    visibility: String,
+    #[schema(max_items = 64)]
+    origins: Vec<String>,
+    #[schema(extensions(("x-extensible-enum" = json!(["listed", "anywhere", "nowhere"]))))]
+    embed: String,
+    chat: ChatSettings,
+    key: KeyView,
+    version: i64,
+    created_at: i64,
+    /// With `include=live`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Live)]
+    live: Option<Live>,
+    /// With `include=input`: what the ingest says of the publisher's media; null while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<InputReport>)]
+    input: Option<Option<InputReport>>,
+}
+
 /// A stream, as the API shows it; its key stands in the answer to the request that made it, and in no other.
-fn view(channel: &Channel, key: Option<&StreamKey>) -> Value {
-    let mut view = json!({
-        "id": channel.id.as_str(),
-        "name": channel.name,
-        "title": channel.texts.title,
-        "description": channel.texts.description,
-        "category": channel.texts.category,
-        "key": { "hint": channel.key.hint },
-        "version": channel.version,
-        "created_at": channel.created_at.0,
-    });
-    stream_pages::show(&mut view, &channel.pages);
-    if let Some(key) = key {
-        view["key"]["secret"] = key.expose().into();
+fn view(channel: &Channel, key: Option<&StreamKey>) -> StreamView {
+    let (texts, pages) = (channel.texts.clone(), channel.pages.clone());
+    StreamView {
+        id: channel.id.to_string(),
+        name: channel.name.to_string(),
+        title: texts.title,
+        description: texts.description,
+        category: texts.category,
+        chat: stream_pages::chat_of(&pages),
+        visibility: pages.visibility,
+        origins: pages.origins,
+        embed: pages.embed,
+        key: KeyView { hint: channel.key.hint.clone(), secret: key.map(|key| key.expose().to_owned()) },
+        version: channel.version,
+        created_at: channel.created_at.0,
+        live: None,
+        input: None,
     }
-    view
 }
 
 /// The same with what `include` names.
-fn view_with(shared: &ControlState, call: &Caller, channel: &Channel) -> Value {
+fn view_with(shared: &ControlState, call: &Caller, channel: &Channel) -> StreamView {
     let mut view = view(channel, None);
     if call.includes("live") {
         let session = shared.view.session(&channel.name);
-        view["live"] = session.map_or_else(
-            || json!({ "state": "idle" }),
-            |session| json!({ "state": session.state, "epoch": session.epoch, "started_at": session.started_at }),
-        );
+        view.live = Some(Live {
+            state: session.as_ref().map_or("idle", |session| session.state.name()),
+            epoch: session.as_ref().map(|session| session.epoch.0),
+            started_at: session.map(|session| session.started_at.0),
+        });
     }
     if call.includes("input") {
-        view["input"] = json!(shared.view.inputs(&channel.name, shared.node.clock.now()).first());
+        view.input = Some(shared.view.inputs(&channel.name, shared.node.clock.now()).into_iter().next());
     }
     view
 }
@@ -215,31 +275,25 @@ async fn spread(shared: &ControlState, name: &StreamId, about: About) -> Result<
     Ok(())
 }
 
-fn stamped(shared: &ControlState, answer: Answer) -> Answer {
-    answer.reflecting(shared.writer.place().sequence.0)
-}
-
 /// The tenant's streams.
 #[utoipa::path(
     get, path = "/api/v1/streams", tag = "streams",
     params(ListParameters, ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma")),
-    responses((status = 200, description = "A page of streams"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of streams", body = Rows<StreamView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Answer, Problem> {
     ensure_parts(&call)?;
     let page = listing::page(&call, Kind::Stream, Order::OldestFirst)?;
-    // Before the catalogue is read: whoever follows the log from here on misses nothing.
-    let sequence = shared.writer.place().sequence.0;
     let channels = shared.catalogue.channels(&call.tenant.id, &page).await?;
     let key = |channel: &Channel| (channel.created_at, channel.id.clone());
     let answer = listing::answer(channels, &page, key, |channel| view_with(&shared, &call, channel));
-    Ok(Answer::read(answer).reflecting(sequence))
+    Ok(Answer::read(json!(answer)))
 }
 
 /// Makes a stream. The answer has its key, which no other answer has.
 #[utoipa::path(
     post, path = "/api/v1/streams", tag = "streams", request_body = NewStream,
-    responses((status = 201, description = "The stream, with its key"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The stream, with its key", body = StreamView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Answer, Problem> {
     let new: NewStream = body::read(&call.body)?;
@@ -260,14 +314,14 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let name = channel.name.clone();
     let change = Change {
         object: channel.id.to_string(),
-        changes: view(&channel, None),
-        answer: view(&channel, Some(&key)),
+        changes: json!(view(&channel, None)),
+        answer: json!(view(&channel, Some(&key))),
         edit: Edit::CreateChannel(channel),
         status: StatusCode::CREATED,
     };
     let answer = call.change(&shared, change).await?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, answer))
+    Ok(answer)
 }
 
 /// A stream, by name or identity.
@@ -277,7 +331,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         ("stream" = String, Path, description = "Name or identity"),
         ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma"),
     ),
-    responses((status = 200, description = "The stream"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The stream", body = StreamView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -286,14 +340,14 @@ pub(crate) async fn show(
 ) -> Result<Answer, Problem> {
     let channel = find(&shared, &call, &name).await?;
     ensure_parts(&call)?;
-    Ok(Answer::row(&call, channel.version, view_with(&shared, &call, &channel)))
+    Ok(Answer::row(&call, channel.version, json!(view_with(&shared, &call, &channel))))
 }
 
 /// Changes a stream (RFC 7396).
 #[utoipa::path(
     patch, path = "/api/v1/streams/{stream}", tag = "streams", params(("stream" = String, Path, description = "Name or identity")),
     request_body = StreamSettings,
-    responses((status = 200, description = "The stream"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The stream", body = StreamView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -302,7 +356,7 @@ pub(crate) async fn update(
 ) -> Result<Answer, Problem> {
     let (name, answer) = overtaking!(call, update_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Texts).await?;
-    Ok(stamped(&shared, answer))
+    Ok(answer)
 }
 
 async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
@@ -314,7 +368,7 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
     let pages = new.pages().kept();
     let texts = Texts { title: new.title, description: new.description, category: new.category };
     let channel = Channel { texts, pages, version: before.version + 1, ..before };
-    let (name, object, answer) = (channel.name.clone(), channel.id.to_string(), view(&channel, None));
+    let (name, object, answer) = (channel.name.clone(), channel.id.to_string(), json!(view(&channel, None)));
     let change = Change { edit: Edit::UpdateChannel(channel), object, changes, status: StatusCode::OK, answer };
     Ok((name, call.change(shared, change).await?))
 }
@@ -322,7 +376,7 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
 /// Deletes a stream and its key, and disconnects its publisher.
 #[utoipa::path(
     delete, path = "/api/v1/streams/{stream}", tag = "streams", params(("stream" = String, Path, description = "Name or identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -332,7 +386,7 @@ pub(crate) async fn delete(
     let _turn = shared.key_files.turn().await;
     let (name, answer) = overtaking!(call, delete_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, answer))
+    Ok(answer)
 }
 
 async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
@@ -361,7 +415,7 @@ async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/rotate-key", tag = "streams",
     params(("stream" = String, Path, description = "Name or identity")),
-    responses((status = 200, description = "The stream, with its new key"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The stream, with its new key", body = StreamView)),
 )]
 pub(crate) async fn rotate_key(
     State(shared): State<Arc<ControlState>>,
@@ -371,7 +425,7 @@ pub(crate) async fn rotate_key(
     let _turn = shared.key_files.turn().await;
     let (name, answer) = overtaking!(call, rotate_once(&shared, &name, &call))?;
     spread(&shared, &name, About::Key).await?;
-    Ok(stamped(&shared, answer))
+    Ok(answer)
 }
 
 async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<(StreamId, Answer), Problem> {
@@ -390,7 +444,7 @@ async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result
     let change = Change {
         object: channel.id.to_string(),
         changes: json!({ "key": { "hint": { "from": before.key.hint, "to": channel.key.hint } } }),
-        answer: view(&channel, Some(&key)),
+        answer: json!(view(&channel, Some(&key))),
         edit: Edit::UpdateChannel(channel),
         status: StatusCode::OK,
     };

@@ -10,12 +10,12 @@ use catalogue::{Belongings, Edit, Id, Kind, Quota, SLUG_CHARS_MAX, SLUG_CHARS_MI
 use media::StreamId;
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
@@ -26,6 +26,7 @@ pub(crate) const NAME_CHARS_MAX: usize = 100;
 
 /// What a tenant may use; null: no limit of its own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Quota)]
 #[serde(default)]
 pub(crate) struct QuotaSettings {
     /// Streams that exist.
@@ -131,16 +132,43 @@ impl Settings for TenantSettings {
 }
 
 /// A tenant, as the API shows it.
-pub(crate) fn view(tenant: &Tenant) -> Value {
-    json!({
-        "id": tenant.id.as_str(),
-        "slug": tenant.slug,
-        "name": tenant.name,
-        "state": if tenant.is_suspended { "suspended" } else { "active" },
-        "quota": QuotaSettings::of(&tenant.quota),
-        "version": tenant.version,
-        "created_at": tenant.created_at.0,
-    })
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tenant)]
+pub(crate) struct TenantView {
+    id: String,
+    slug: String,
+    name: String,
+    state: TenantState,
+    quota: QuotaSettings,
+    version: i64,
+    created_at: i64,
+}
+
+pub(crate) fn view(tenant: &Tenant) -> TenantView {
+    TenantView {
+        id: tenant.id.to_string(),
+        slug: tenant.slug.clone(),
+        name: tenant.name.clone(),
+        state: TenantSettings::of(tenant).state,
+        quota: QuotaSettings::of(&tenant.quota),
+        version: tenant.version,
+        created_at: tenant.created_at.0,
+    }
+}
+
+/// What went with a tenant, or would go.
+#[derive(Debug, Serialize, ToSchema)]
+struct Goes {
+    streams: i64,
+    api_keys: i64,
+}
+
+/// A tenant that is gone.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeletedTenant {
+    id: String,
+    slug: String,
+    deleted: Goes,
 }
 
 async fn find(shared: &ControlState, name: &str) -> Result<Tenant, Problem> {
@@ -150,7 +178,7 @@ async fn find(shared: &ControlState, name: &str) -> Result<Tenant, Problem> {
 /// All tenants.
 #[utoipa::path(
     get, path = "/api/v1/tenants", tag = "tenants", params(ListParameters),
-    responses((status = 200, description = "A page of tenants"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of tenants", body = Rows<TenantView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::Tenant, Order::OldestFirst)?;
@@ -162,7 +190,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Makes a tenant.
 #[utoipa::path(
     post, path = "/api/v1/tenants", tag = "tenants", request_body = NewTenant,
-    responses((status = 201, description = "The tenant"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The tenant", body = TenantView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: NewTenant = body::read(&call.body).map_err(explained)?;
@@ -176,7 +204,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
         version: 1,
         created_at: now,
     };
-    let (slug, answer) = (tenant.slug.clone(), view(&tenant));
+    let (slug, answer) = (tenant.slug.clone(), json!(view(&tenant)));
     let change = Change {
         object: tenant.id.to_string(),
         changes: answer.clone(),
@@ -206,7 +234,7 @@ fn explained(problem: Problem) -> Problem {
 /// A tenant, by slug or identity.
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path, description = "Slug or identity")),
-    responses((status = 200, description = "The tenant"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The tenant", body = TenantView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -221,7 +249,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path, description = "Slug or identity")),
     request_body = TenantSettings,
-    responses((status = 200, description = "The tenant"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The tenant", body = TenantView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -251,7 +279,7 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         version: before.version + 1,
         ..before
     };
-    let (slug, answer) = (tenant.slug.clone(), view(&tenant));
+    let (slug, answer) = (tenant.slug.clone(), json!(view(&tenant)));
     let object = tenant.id.to_string();
     let change = Change { edit: Edit::UpdateTenant(tenant), object, changes, status: StatusCode::OK, answer };
     let response = call.commit(shared, change).await?;
@@ -267,9 +295,8 @@ async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result
         ("confirm" = Option<String>, Query, description = "The tenant's slug"),
     ),
     responses(
-        (status = 202, description = "What went with it"),
+        (status = 202, description = "What went with it", body = DeletedTenant),
         (status = 409, description = "What would go with it"),
-        (status = "4XX", description = "A problem"),
     ),
 )]
 pub(crate) async fn delete(
@@ -314,7 +341,8 @@ async fn delete_once(
         return Err(Problem::new(Type::FromFile, detail));
     }
     let Belongings { streams, api_keys } = shared.catalogue.belongings(&tenant.id).await?;
-    let goes = json!({ "streams": streams, "api_keys": api_keys });
+    let deleted = Goes { streams, api_keys };
+    let goes = json!(deleted);
     let slug = tenant.slug.clone();
     if call.parameter("confirm") != Some(&slug) {
         let detail = format!(
@@ -325,7 +353,7 @@ async fn delete_once(
     let change = Change {
         object: tenant.id.to_string(),
         changes: json!({ "slug": slug, "deleted": goes }),
-        answer: json!({ "id": tenant.id.as_str(), "slug": slug, "deleted": goes }),
+        answer: json!(DeletedTenant { id: tenant.id.to_string(), slug: slug.clone(), deleted }),
         edit: Edit::DeleteTenant(tenant),
         status: StatusCode::ACCEPTED,
     };

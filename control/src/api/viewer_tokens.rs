@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use catalogue::Edit;
-use media::UnixMillis;
+use media::{NodeId, StreamId, UnixMillis};
 use metadata::{RevokedTokens, TokenId};
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Change;
@@ -108,12 +108,41 @@ impl Settings for NewViewerToken {
     }
 }
 
+/// What a viewer opens with a token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenUrls {
+    hls: String,
+    page: String,
+    /// What a hidden stream allows, the server says to whoever shows a token alone.
+    embed: String,
+}
+
+impl TokenUrls {
+    pub(crate) fn of(base: &str, token: &str, stream: &StreamId) -> Self {
+        Self {
+            hls: format!("{base}/t/{token}/live/{stream}/index.m3u8"),
+            page: format!("{base}/watch/{stream}#t={token}"),
+            embed: format!("{base}/t/{token}/live/{stream}/embed"),
+        }
+    }
+}
+
+/// A viewer token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ViewerToken {
+    pub(crate) token: String,
+    pub(crate) jti: String,
+    pub(crate) expires_at: i64,
+    /// Those of its first stream; null when it is for all of the tenant.
+    #[schema(required)]
+    pub(crate) urls: Option<TokenUrls>,
+}
+
 /// Makes a viewer token. No other answer has it.
 #[utoipa::path(
     post, path = "/api/v1/viewer-tokens", tag = "tokens", request_body = NewViewerToken,
     responses(
-        (status = 201, description = "The token, and the URLs of its first stream that its holder opens"),
-        (status = "4XX", description = "A problem"),
+        (status = 201, description = "The token, and the URLs of its first stream that its holder opens", body = ViewerToken),
     ),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
@@ -131,21 +160,14 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let (jti, expires_at) = (claims.jti.to_string(), ends(claims.exp).0);
     let base = base_url.or_else(|| viewers_base(&shared.cluster)).unwrap_or_default();
     let base = base.trim_end_matches('/');
-    let urls = stream.map(|stream| {
-        json!({
-            "hls": format!("{base}/t/{token}/live/{stream}/index.m3u8"),
-            "page": format!("{base}/watch/{stream}#t={token}"),
-            // What a hidden stream allows, the server says to whoever shows a token alone.
-            "embed": format!("{base}/t/{token}/live/{stream}/embed"),
-        })
-    });
+    let urls = stream.map(|stream| TokenUrls::of(base, &token, &stream));
     let mut changes = said;
     changes["expires_at"] = expires_at.into();
     changes["ver"] = claims.ver.into();
     let change = Change {
         object: jti.clone(),
         changes,
-        answer: json!({ "token": token, "jti": jti, "expires_at": expires_at, "urls": urls }),
+        answer: json!(ViewerToken { token, jti, expires_at, urls }),
         edit: Edit::Nothing,
         status: StatusCode::CREATED,
     };
@@ -200,10 +222,29 @@ impl RevokedViewerTokens {
     }
 }
 
+/// What was taken back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevokedTokens)]
+struct Revoked {
+    /// With `sub`: up to which version.
+    #[schema(required)]
+    up_to_ver: Option<u64>,
+    /// Whether all nodes that are there have it.
+    is_everywhere: bool,
+    /// For operators: nodes that are there and have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>)]
+    acknowledged: Option<Vec<NodeId>>,
+    /// For operators: nodes that are there and have not said so in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>)]
+    missing: Option<Vec<NodeId>>,
+}
+
 /// Takes viewer tokens back, everywhere within a second.
 #[utoipa::path(
     post, path = "/api/v1/viewer-tokens/revoke", tag = "tokens", request_body = RevokedViewerTokens,
-    responses((status = 200, description = "What was taken back"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "What was taken back", body = Revoked)),
 )]
 pub(crate) async fn revoke(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let began = shared.node.clock.elapsed();
@@ -222,13 +263,11 @@ pub(crate) async fn revoke(State(shared): State<Arc<ControlState>>, call: Call) 
         _ => None,
     };
     let nodes = acknowledged(&shared, sequence, began).await;
-    let mut answer = json!({ "up_to_ver": up_to_ver, "is_everywhere": nodes.is_complete() });
+    let is_everywhere = nodes.is_complete();
     // Which nodes there are is the operators' business.
-    if call.principal.scopes.contains(Scopes::named("cluster:read").unwrap_or_default())
-        && let (Value::Object(answer), Ok(Value::Object(nodes))) = (&mut answer, serde_json::to_value(&nodes))
-    {
-        answer.extend(nodes);
-    }
+    let is_operator = call.principal.scopes.contains(Scopes::named("cluster:read").unwrap_or_default());
+    let (acknowledged, missing) = is_operator.then_some((nodes.acknowledged, nodes.missing)).unzip();
+    let answer = json!(Revoked { up_to_ver, is_everywhere, acknowledged, missing });
     let change = Change { edit: Edit::Nothing, object, changes, status: StatusCode::OK, answer };
     call.commit(&shared, change).await
 }

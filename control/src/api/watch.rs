@@ -16,6 +16,7 @@ use super::Change;
 use super::caller::Call;
 use super::problem::Problem;
 use super::streams::find;
+use super::viewer_tokens::{TokenUrls, ViewerToken};
 use crate::ControlState;
 use crate::log::ACKNOWLEDGE_WAIT_MIN;
 use crate::people::viewer_of;
@@ -29,7 +30,7 @@ const NAMELESS_TTL_S: u64 = 300;
 /// Makes a viewer token for somebody who is signed in. It ends when the member is suspended or deleted.
 #[utoipa::path(
     post, path = "/api/v1/streams/{stream}/watch", tag = "streams", params(("stream" = String, Path, description = "Name or identity")),
-    responses((status = 201, description = "The token, and where it leads"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The token, and where it leads", body = ViewerToken)),
 )]
 pub(crate) async fn create(
     State(shared): State<Arc<ControlState>>,
@@ -61,19 +62,13 @@ pub(crate) async fn create(
     }
     let (token, base) = (&made.token, &call.base_url);
     let expires_at = UnixMillis(i64::try_from(made.claims.exp.saturating_mul(1_000)).unwrap_or(i64::MAX));
-    let answer = json!({
-        "token": token,
-        "expires_at": expires_at.0,
-        "urls": {
-            "hls": format!("{base}/t/{token}/live/{stream}/index.m3u8"),
-            "page": format!("{base}/watch/{stream}#t={token}"),
-            "embed": format!("{base}/t/{token}/live/{stream}/embed"),
-        },
-    });
+    let urls = Some(TokenUrls::of(base, token, &stream));
+    let jti = made.claims.jti.to_string();
+    let answer = json!(ViewerToken { token: token.clone(), jti: jti.clone(), expires_at: expires_at.0, urls });
     let change = Change {
         edit: Edit::Nothing,
         object: channel.id.to_string(),
-        changes: json!({ "jti": made.claims.jti.to_string(), "member": member }),
+        changes: json!({ "jti": jti, "member": member }),
         status: StatusCode::CREATED,
         answer,
     };

@@ -17,7 +17,7 @@ use webhooks::{Outcome, Secret};
 
 use super::body::{self, Settings};
 use super::caller::{Call, Caller};
-use super::listing::{self, ListParameters, Order};
+use super::listing::{self, ListParameters, Order, Rows};
 use super::problem::{Invalid, Problem};
 use super::scopes::Scopes;
 use super::{Change, overtaking, respond};
@@ -181,24 +181,69 @@ fn origin(url: &str) -> String {
     authority.map_or_else(String::new, |(scheme, authority)| format!("{scheme}://{}/…", authority.unwrap_or_default()))
 }
 
+/// An endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Webhook)]
+struct WebhookView {
+    id: String,
+    url: String,
+    #[schema(max_items = 64)]
+    types: Vec<String>,
+    state: WebhookState,
+    #[schema(required)]
+    disabled_reason: Option<String>,
+    #[schema(required)]
+    failing_since_at: Option<i64>,
+    /// Until when the secret before signs, too.
+    #[schema(required)]
+    overlap_until_at: Option<i64>,
+    version: i64,
+    created_at: i64,
+    /// In the answer that makes the secret, and in no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    secret: Option<String>,
+}
+
 /// An endpoint, as the API shows it; its secret stands in the answers to the requests that made it, and in no other.
-fn view(webhook: &Webhook, secret: Option<&Secret>) -> Value {
-    let settings = WebhookSettings::of(webhook);
-    let mut view = json!({
-        "id": webhook.id.as_str(),
-        "url": settings.url,
-        "types": settings.types,
-        "state": settings.state,
-        "disabled_reason": webhook.disabled,
-        "failing_since_at": webhook.failing_since.map(|at| at.0),
-        "overlap_until_at": webhook.old.as_ref().map(|(_, until)| until.0),
-        "version": webhook.version,
-        "created_at": webhook.created_at.0,
-    });
-    if let Some(secret) = secret {
-        view["secret"] = secret.expose().as_str().into();
+fn view(webhook: &Webhook, secret: Option<&Secret>) -> WebhookView {
+    let WebhookSettings { url, types, state } = WebhookSettings::of(webhook);
+    WebhookView {
+        id: webhook.id.to_string(),
+        url,
+        types,
+        state,
+        disabled_reason: webhook.disabled.clone(),
+        failing_since_at: webhook.failing_since.map(|at| at.0),
+        overlap_until_at: webhook.old.as_ref().map(|(_, until)| until.0),
+        version: webhook.version,
+        created_at: webhook.created_at.0,
+        secret: secret.map(|secret| secret.expose().as_str().to_owned()),
     }
-    view
+}
+
+/// What became of a test event.
+#[derive(Debug, Serialize, ToSchema)]
+struct WebhookTest {
+    /// Whether the receiver took it.
+    delivered: bool,
+    /// What it answered.
+    #[schema(required)]
+    status: Option<u16>,
+    /// Why it was not delivered.
+    #[schema(required)]
+    error: Option<String>,
+    /// Identity of the event.
+    event: String,
+}
+
+/// How many events are sent once more.
+#[derive(Debug, Serialize, ToSchema)]
+struct Replayed {
+    queued_count: usize,
+    /// From when to go on, where there are more.
+    #[schema(required)]
+    next_from_at: Option<i64>,
 }
 
 pub(super) async fn find(shared: &ControlState, call: &Caller, id: &str) -> Result<Webhook, Problem> {
@@ -242,7 +287,7 @@ fn ensure_may(shared: &ControlState, call: &Caller, (url, kinds): (&str, &[Strin
 /// The tenant's webhooks.
 #[utoipa::path(
     get, path = "/api/v1/webhooks", tag = "webhooks", params(ListParameters),
-    responses((status = 200, description = "A page of webhooks"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "A page of webhooks", body = Rows<WebhookView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let page = listing::page(&call, Kind::Webhook, Order::OldestFirst)?;
@@ -254,7 +299,7 @@ pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) ->
 /// Makes a webhook. The answer has the secret that signs its deliveries, which no other answer has.
 #[utoipa::path(
     post, path = "/api/v1/webhooks", tag = "webhooks", request_body = NewWebhook,
-    responses((status = 201, description = "The webhook, with its secret"), (status = "4XX", description = "A problem")),
+    responses((status = 201, description = "The webhook, with its secret", body = WebhookView)),
 )]
 pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
     let new: NewWebhook = body::read(&call.body)?;
@@ -276,7 +321,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let change = Change {
         object: webhook.id.to_string(),
         changes: json!(WebhookSettings::of(&webhook).for_audit()),
-        answer: view(&webhook, Some(&secret)),
+        answer: json!(view(&webhook, Some(&secret))),
         edit: Edit::CreateWebhook(webhook),
         status: StatusCode::CREATED,
     };
@@ -286,7 +331,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
 /// A webhook.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
-    responses((status = 200, description = "The webhook"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The webhook", body = WebhookView)),
 )]
 pub(crate) async fn show(
     State(shared): State<Arc<ControlState>>,
@@ -301,7 +346,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     patch, path = "/api/v1/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
     request_body = WebhookSettings,
-    responses((status = 200, description = "The webhook"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The webhook", body = WebhookView)),
 )]
 pub(crate) async fn update(
     State(shared): State<Arc<ControlState>>,
@@ -329,7 +374,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     };
     let (url, kinds) = (new.url, new.types.join(" "));
     let webhook = Webhook { url, kinds, disabled, failing_since, version: before.version + 1, ..before };
-    let (object, answer) = (webhook.id.to_string(), view(&webhook, None));
+    let (object, answer) = (webhook.id.to_string(), json!(view(&webhook, None)));
     call.commit(shared, Change { edit: Edit::UpdateWebhook(webhook), object, changes, status: StatusCode::OK, answer })
         .await
 }
@@ -337,7 +382,7 @@ async fn update_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 /// Deletes a webhook. What waits for it is not delivered.
 #[utoipa::path(
     delete, path = "/api/v1/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
-    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+    responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(
     State(shared): State<Arc<ControlState>>,
@@ -364,7 +409,7 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{webhook}/rotate-secret", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
     request_body = SecretRotation,
-    responses((status = 200, description = "The webhook, with its new secret"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "The webhook, with its new secret", body = WebhookView)),
 )]
 pub(crate) async fn rotate_secret(
     State(shared): State<Arc<ControlState>>,
@@ -390,7 +435,7 @@ async fn rotate_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
     let change = Change {
         object: webhook.id.to_string(),
         changes: json!({ "overlap_s": rotation.overlap_s }),
-        answer: view(&webhook, Some(&secret)),
+        answer: json!(view(&webhook, Some(&secret))),
         edit: Edit::UpdateWebhook(webhook),
         status: StatusCode::OK,
     };
@@ -400,7 +445,7 @@ async fn rotate_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
 /// Sends a test event now, and says what became of it.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{webhook}/test", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
-    responses((status = 200, description = "Whether the receiver took it"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "Whether the receiver took it", body = WebhookTest)),
 )]
 pub(crate) async fn test(
     State(shared): State<Arc<ControlState>>,
@@ -425,14 +470,14 @@ pub(crate) async fn test(
     let body = json!({ "type": "webhook.test", "timestamp": now.to_string(), "data": data }).to_string();
     let posted = post(&shared.hooks, &webhook, event.as_str(), body).await;
     let is_delivered = posted.outcome == Outcome::Delivered;
-    let answer =
-        json!({ "delivered": is_delivered, "status": posted.status, "error": posted.error, "event": event.as_str() });
+    let (status, error) = (posted.status, posted.error);
+    let answer = WebhookTest { delivered: is_delivered, status, error, event: event.to_string() };
     let change = Change {
         edit: Edit::Nothing,
         object: webhook.id.to_string(),
         changes: json!({ "delivered": is_delivered }),
         status: StatusCode::OK,
-        answer,
+        answer: json!(answer),
     };
     call.commit(&shared, change).await
 }
@@ -442,7 +487,7 @@ pub(crate) async fn test(
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{webhook}/replay", tag = "webhooks", params(("webhook" = String, Path, description = "Identity")),
     request_body = Replay,
-    responses((status = 200, description = "How many are sent"), (status = "4XX", description = "A problem")),
+    responses((status = 200, description = "How many are sent", body = Replayed)),
 )]
 pub(crate) async fn replay(
     State(shared): State<Arc<ControlState>>,
@@ -462,13 +507,13 @@ pub(crate) async fn replay(
             .iter()
             .any(|name| name == "*" || *name == event.kind || name.strip_suffix(".*") == Some(group_of(&event.kind)))
     });
-    let answer = json!({ "queued_count": events.len(), "next_from_at": more.map(|event| event.created_at.0) });
+    let answer = Replayed { queued_count: events.len(), next_from_at: more.map(|event| event.created_at.0) };
     let change = Change {
         object: webhook.id.to_string(),
         changes: json!({ "from_at": from.0, "to_at": wanted.to_at, "queued_count": events.len() }),
         edit: Edit::Replay(webhook, events),
         status: StatusCode::OK,
-        answer,
+        answer: json!(answer),
     };
     call.commit(&shared, change).await
 }

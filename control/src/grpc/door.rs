@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use bytes::Bytes;
 use node::http::Peer;
 use node::problem::Type;
+use node::wait::{METADATA, WAIT};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tonic::metadata::{AsciiMetadataKey, MetadataMap};
@@ -15,12 +16,11 @@ use tonic::{Request, Response, Status};
 use super::status;
 use crate::ControlState;
 use crate::api::{
-    Admission, Answer, Arrival, Call, IDEMPOTENCY_KEY, METADATA, Problem, REQUEST_ID, Standing, TENANT, Turn, etag,
-    request_id,
+    Admission, Answer, Arrival, Call, IDEMPOTENCY_KEY, Problem, REQUEST_ID, Standing, TENANT, Turn, etag, request_id,
 };
 
 /// What is taken of a call's metadata. Cookies are for pages, and conditions are fields of messages.
-const TAKEN: [&str; 4] = ["authorization", "x-api-key", TENANT, IDEMPOTENCY_KEY];
+const TAKEN: [&str; 5] = ["authorization", "x-api-key", TENANT, IDEMPOTENCY_KEY, WAIT];
 
 /// What a call asks for, in the words of HTTP's routes.
 #[derive(Debug)]
@@ -111,16 +111,14 @@ impl Door {
                 }
             }
         };
-        let sequence = answer.sequence;
-        let message = read(answer).map_err(|error| {
+        let sequence = admission.sequence();
+        let message = read(answer.reflecting(sequence)).map_err(|error| {
             let problem = Problem::new(Type::Internal, format!("the answer is no message: {error}"));
             refusal(&problem, &request_id, admission.standing())
         })?;
         let mut response = Response::new(message);
         tell(response.metadata_mut(), &request_id, admission.standing());
-        if let Some(sequence) = sequence {
-            set(response.metadata_mut(), METADATA.as_str(), &sequence.to_string());
-        }
+        set(response.metadata_mut(), METADATA.as_str(), &sequence.to_string());
         Ok(response)
     }
 

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, config};
 pub(crate) struct Api {
     pub(crate) cluster: Cluster,
     /// With the certificate of a load balancer: the client's credential decides.
-    balancer: Client,
+    pub(crate) balancer: Client,
     /// With the certificate of control: the operator at the machine.
     operator: Client,
     pub(crate) base: String,

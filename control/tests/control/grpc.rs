@@ -83,7 +83,7 @@ pub(crate) fn by<T>(key: &str, message: T) -> Request<T> {
     with(&[("x-api-key", key)], message)
 }
 
-fn with<T>(metadata: &[(&'static str, &str)], message: T) -> Request<T> {
+pub(crate) fn with<T>(metadata: &[(&'static str, &str)], message: T) -> Request<T> {
     let mut request = Request::new(message);
     for (name, value) in metadata {
         request.metadata_mut().insert(*name, value.parse().unwrap());

@@ -3,10 +3,12 @@
 
 mod api;
 mod api_audit;
+mod api_wait;
 mod api_walk;
 mod chat;
 mod chat_people;
 mod cluster;
+mod contract;
 mod data_plane;
 mod grpc;
 mod grpc_watch;

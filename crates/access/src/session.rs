@@ -5,7 +5,6 @@
 //! for the other. One encoding of the claims is valid. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -204,9 +203,7 @@ impl SessionRules {
     /// The same where these tenants are there, each since a time. What a token says of another one counts for nothing, also of one before
     /// it with the same name.
     fn within(self, tenants: Vec<(String, UnixMillis)>) -> Self {
-        // A tenant that was made within this second has tokens of the next one on.
-        let first_s = |at: UnixMillis| seconds(at.plus(Duration::from_millis(999)));
-        let tenants: HashMap<_, _> = tenants.into_iter().map(|(slug, at)| (slug, first_s(at))).collect();
+        let tenants: HashMap<_, _> = tenants.into_iter().map(|(slug, at)| (slug, seconds(at))).collect();
         Self { tenants: (!tenants.is_empty()).then_some(tenants), ..self }
     }
 

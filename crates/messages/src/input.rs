@@ -6,17 +6,23 @@ use serde::{Deserialize, Serialize};
 /// Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display, and for
 /// the quotas of tenants, which ingests count by it. It does not contain the publisher's address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Input))]
 pub struct InputReport {
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub stream: StreamId,
     /// Ingest node that sends the report.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub ingest: NodeId,
     /// Time of the report.
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub at: UnixMillis,
     /// Since when the publisher is connected; `None` while it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub connected_at: Option<UnixMillis>,
     /// Since when the publisher has been away; `None` while it is connected, and before the first publisher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub away_since: Option<UnixMillis>,
     /// Viewers see the slate instead of the publisher.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -29,21 +35,27 @@ pub struct InputReport {
     pub reconnects: u64,
     /// Name of the encoder from its metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub encoder: Option<String>,
     /// Bit rate of video and audio together, over the last seconds.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = u64))]
     pub bit_rate: BitsPerSecond,
     /// Seconds of media received per 1000 s of real time: 1000 is real time. `None` before the first measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u32))]
     pub pace_permille: Option<u32>,
     /// The video, once its format is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = VideoInput))]
     pub video: Option<VideoInput>,
     /// The audio, once its format is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = AudioInput))]
     pub audio: Option<AudioInput>,
     /// Time of the newest picture minus time of the newest audio, in milliseconds; `None` unless there are both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub video_ahead_of_audio_ms: Option<i64>,
     /// Media that could not be used.
     #[serde(default)]
@@ -53,11 +65,13 @@ pub struct InputReport {
     pub clock_jumps: u64,
     /// Warnings for the streamer, the most important first.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(required))]
     pub warnings: Vec<Warning>,
 }
 
 /// The publisher's video.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VideoInput {
     /// Codec as in the CODECS attribute (RFC 6381).
     pub codec: String,
@@ -67,18 +81,22 @@ pub struct VideoInput {
     pub height: u32,
     /// Frames per 1000 s of media, over the last seconds. `None` before the first measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u32))]
     pub frame_rate_millihertz: Option<u32>,
     /// Frames per 1000 s as the encoder announced them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u32))]
     pub announced_frame_rate_millihertz: Option<u32>,
     /// The longest of the recent intervals between keyframes, in milliseconds; during the first interval, its length so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u64))]
     pub keyframe_interval_ms: Option<u64>,
     /// Largest presentation minus decode time of a picture, in milliseconds: the delay of B-frames.
     #[serde(default)]
     pub reorder_ms: u32,
     /// Bit rate over the last seconds.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = u64))]
     pub bit_rate: BitsPerSecond,
     /// The source is passed through as a rendition, besides being decoded.
     #[serde(default)]
@@ -87,22 +105,27 @@ pub struct VideoInput {
 
 /// The publisher's audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AudioInput {
     /// Codec as in the CODECS attribute (RFC 6381).
     pub codec: String,
     /// Samples per second; `None` when each frame states its own (MP3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u32))]
     pub sample_rate_hz: Option<u32>,
     /// Channels; `None` when each frame states its own (MP3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = u8))]
     pub channels: Option<u8>,
     /// Bit rate over the last seconds.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = u64))]
     pub bit_rate: BitsPerSecond,
 }
 
 /// Media that could not be used since the publisher connected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Drops {
     /// Frames that arrived before their parameter sets, or alone at another time.
@@ -124,6 +147,7 @@ impl Drops {
 
 /// How much a warning matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Viewers notice.
@@ -134,6 +158,7 @@ pub enum Severity {
 
 /// A problem, in plain words for the streamer, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Warning {
     /// Identifier for programs: `keyframe_interval`, `no_audio`, …
     pub kind: String,
@@ -141,9 +166,11 @@ pub struct Warning {
     /// One or two sentences.
     pub text: String,
     /// Since when the problem exists.
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub since: UnixMillis,
     /// When the problem ended; `None` while it lasts. The ingest repeats the warning for a while afterwards, so that people see it and it
     /// does not flicker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub until: Option<UnixMillis>,
 }

@@ -117,6 +117,17 @@ pub enum SessionState {
     Ended,
 }
 
+impl SessionState {
+    /// As messages and the API say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reconnecting => "reconnecting",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Topic `streams/{stream}/session`, retained. For display and discovery: nothing that viewers receive depends on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionInfo {

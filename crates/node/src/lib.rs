@@ -20,6 +20,7 @@ pub mod problem;
 mod redacted;
 pub mod sparse;
 pub mod tls;
+pub mod wait;
 
 pub use context::{Context, Setup};
 pub use messages::Role;

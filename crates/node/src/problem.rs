@@ -83,15 +83,15 @@ impl Type {
         Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
-    /// What `/api/v1/problems/{type}` says of it.
-    pub fn described(self) -> Value {
-        json!({ "type": format!("{TYPE_PREFIX}{}", self.name()), "status": self.status(), "title": self.meaning() })
+    /// What `type` says; it resolves.
+    pub fn url(self) -> String {
+        format!("{TYPE_PREFIX}{}", self.name())
     }
 
     /// A problem of this type.
     pub fn said(self, detail: &str, request_id: Option<&str>) -> Value {
         let mut problem = json!({
-            "type": format!("{TYPE_PREFIX}{}", self.name()),
+            "type": self.url(),
             "status": self.status(),
             "title": self.meaning(),
             "detail": detail,

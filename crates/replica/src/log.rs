@@ -153,6 +153,22 @@ impl Log {
         self.changed.subscribe()
     }
 
+    /// Waits until an entry is here, `at_most` for so long. Returns whether it is.
+    pub async fn reaches(&self, wanted: EntrySequence, at_most: Duration) -> bool {
+        let mut changes = self.changes();
+        let here = || self.with(|replica| replica.place().sequence) >= wanted;
+        let reached = async {
+            while !here() {
+                // The sender lives as long as the log.
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(at_most, reached).await;
+        here()
+    }
+
     /// What was found missing, whenever that changes.
     pub(crate) fn wanted(&self) -> watch::Receiver<Wanted> {
         self.wanted.subscribe()

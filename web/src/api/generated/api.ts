@@ -9,90 +9,145 @@ export interface Page<T> {
 }
 const readPage = <T>(read: Read<T>): Read<Page<T>> => object({ items: list(read), next_cursor: nullable(text()) }, {});
 
+/** A key. */
 export interface ApiKey {
-  id: string;
-  name: string;
-  scopes: Array<string>;
-  hint: string;
-  expires_at: number | null;
-  last_used_at: number | null;
-  overlap_until_at?: number | null;
-  version: number;
   created_at: number;
+  expires_at: number | null;
+  /** The end of its secret. */
+  hint: string;
+  id: string;
+  last_used_at: number | null;
+  name: string;
+  /** Until when the secret before is accepted, too. */
+  overlap_until_at: number | null;
+  scopes: Array<string>;
   /** In the answer that makes the key, and in no other. */
   secret?: string;
+  version: number;
 }
 export const readApiKey: Read<ApiKey> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    name: /* @__PURE__ */ text(),
-    scopes: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
-    hint: /* @__PURE__ */ text(),
-    expires_at: /* @__PURE__ */ nullable(integer),
-    last_used_at: /* @__PURE__ */ nullable(integer),
-    version: integer,
     created_at: integer,
+    expires_at: /* @__PURE__ */ nullable(integer),
+    hint: /* @__PURE__ */ text(),
+    id: /* @__PURE__ */ text(),
+    last_used_at: /* @__PURE__ */ nullable(integer),
+    name: /* @__PURE__ */ text(),
+    overlap_until_at: /* @__PURE__ */ nullable(integer),
+    scopes: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
+    version: integer,
   },
   {
-    overlap_until_at: /* @__PURE__ */ nullable(integer),
     secret: /* @__PURE__ */ text(),
   },
 );
 
+/** A change, or a refusal. */
 export interface AuditRecord {
-  id: string;
-  created_at: number;
-  actor: string;
-  credential: string;
+  /** What was done, such as `streams.create`. */
   action: string;
-  object: string;
+  /** The kind of credential, or `anonymous`. */
+  actor: string;
   /** What changed, without secrets. */
   changes: Json;
-  result: string;
+  created_at: number;
+  /** Identity of the credential. */
+  credential: string;
+  id: string;
+  /** What it was done to. */
+  object: string;
   request_id: string;
+  /** `done`, or the type of the problem. */
+  result: string;
+  /** For operators: the record's place in the chain of all tenants. */
+  sequence?: number;
+  /** For operators: whose record it is. */
+  tenant?: string | null;
 }
 export const readAuditRecord: Read<AuditRecord> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    created_at: integer,
-    actor: /* @__PURE__ */ text(),
-    credential: /* @__PURE__ */ text(),
     action: /* @__PURE__ */ text(),
-    object: /* @__PURE__ */ text(),
+    actor: /* @__PURE__ */ text(),
     changes: anything,
-    result: /* @__PURE__ */ text(),
+    created_at: integer,
+    credential: /* @__PURE__ */ text(),
+    id: /* @__PURE__ */ text(),
+    object: /* @__PURE__ */ text(),
     request_id: /* @__PURE__ */ text(),
+    result: /* @__PURE__ */ text(),
+  },
+  {
+    sequence: integer,
+    tenant: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+  },
+);
+
+/** Where the chain of records does not hold. */
+export interface AuditBreak {
+  id: string;
+  sequence: number;
+  why: string;
+}
+export const readAuditBreak: Read<AuditBreak> = /* @__PURE__ */ object(
+  {
+    id: /* @__PURE__ */ text(),
+    sequence: integer,
+    why: /* @__PURE__ */ text(),
   },
   {
   },
 );
 
+/** Whether the chain of records holds. */
+export interface AuditCheck {
+  /** None in a sound one. */
+  breaks: Array<AuditBreak>;
+  newest: number;
+  records: number;
+}
+export const readAuditCheck: Read<AuditCheck> = /* @__PURE__ */ object(
+  {
+    breaks: /* @__PURE__ */ list(readAuditBreak),
+    newest: integer,
+    records: integer,
+  },
+  {
+  },
+);
+
+/** An issuer at which people sign in. */
 export interface SignInIssuer {
-  url: string;
   name: string;
+  url: string;
 }
 export const readSignInIssuer: Read<SignInIssuer> = /* @__PURE__ */ object(
   {
-    url: /* @__PURE__ */ text(),
     name: /* @__PURE__ */ text(),
+    url: /* @__PURE__ */ text(),
   },
   {
   },
 );
 
+/** How people may sign in. */
 export interface SignIns {
+  /** Whether there is an operator. */
   is_set_up: boolean;
   issuers: Array<SignInIssuer>;
+  /** With a name and a password. */
+  password: boolean;
 }
 export const readSignIns: Read<SignIns> = /* @__PURE__ */ object(
   {
     is_set_up: flag,
     issuers: /* @__PURE__ */ list(readSignInIssuer, 20),
+    password: flag,
   },
   {
   },
 );
 
+/** Where a browser goes. */
 export interface LoginUrl {
   url: string;
 }
@@ -104,80 +159,458 @@ export const readLoginUrl: Read<LoginUrl> = /* @__PURE__ */ object(
   },
 );
 
-export interface Member {
+/** A claim that gives a role. */
+export interface RuleSettings {
+  /** Name of the claim; dots lead into objects. */
+  claim: string;
+  /** The claim's text, one of its list, or one of the words of `scope`. */
+  equals: string;
+  /** `viewer`, `producer`, `owner` or `operator`. */
+  role: string;
+}
+export const readRuleSettings: Read<RuleSettings> = /* @__PURE__ */ object(
+  {
+    claim: /* @__PURE__ */ text(),
+    equals: /* @__PURE__ */ text(),
+    role: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** An issuer as the API shows it. */
+export interface Issuer {
+  /** Asymmetric algorithms that it may sign with; `RS256`, `ES256` and `EdDSA` by default. */
+  algorithms: Array<string>;
+  /** A token has one of these in `aud`, or as `azp`. At least one. */
+  audiences: Array<string>;
+  created_at: number;
+  /** Why not. */
+  failure: string | null;
+  /** When its keys were fetched. */
+  fetched_at: number | null;
   id: string;
+  /** Whether the configuration has it; only the file changes it then. */
+  is_from_file: boolean;
+  /** Where its public keys are (JWKS). */
+  jwks_url: string;
+  /** How many keys it has; null: control does not ask it. */
+  keys: number | null;
+  /** By how much clocks may differ, in seconds. */
+  leeway_s: number;
+  /** Which role a token gives. The first that matches counts; a token that none matches is refused. */
+  rules: Array<RuleSettings>;
+  /** Since when they could not be. */
+  stale_since_at: number | null;
+  /** The claim that names streams. */
+  streams_claim: string;
+  /** What its tokens have as `iss`, exactly. */
+  url: string;
+  /** What its tokens are good for: `api`, `publish`, `view`. */
+  uses: Array<string>;
+  version: number;
+}
+export const readIssuer: Read<Issuer> = /* @__PURE__ */ object(
+  {
+    algorithms: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    audiences: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    created_at: integer,
+    failure: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    fetched_at: /* @__PURE__ */ nullable(integer),
+    id: /* @__PURE__ */ text(),
+    is_from_file: flag,
+    jwks_url: /* @__PURE__ */ text(),
+    keys: /* @__PURE__ */ nullable(integer),
+    leeway_s: integer,
+    rules: /* @__PURE__ */ list(readRuleSettings),
+    stale_since_at: /* @__PURE__ */ nullable(integer),
+    streams_claim: /* @__PURE__ */ text(),
+    url: /* @__PURE__ */ text(),
+    uses: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    version: integer,
+  },
+  {
+  },
+);
+
+/** What a token is good for in one use, or why it is refused. */
+export interface TriedUse {
+  /** Why it is refused, for programs, and in words. */
+  code?: string;
+  detail?: string;
+  ends_at?: number;
+  is_taken: boolean;
+  role?: string;
+  /** Those that it names; `*`: all. */
+  streams?: Array<string>;
+  sub?: string | null;
+  use: string;
+}
+export const readTriedUse: Read<TriedUse> = /* @__PURE__ */ object(
+  {
+    is_taken: flag,
+    use: /* @__PURE__ */ text(),
+  },
+  {
+    code: /* @__PURE__ */ text(),
+    detail: /* @__PURE__ */ text(),
+    ends_at: integer,
+    role: /* @__PURE__ */ text(),
+    streams: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    sub: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+  },
+);
+
+/** What a token is good for, by use. */
+export interface Tried {
+  uses: Array<TriedUse>;
+}
+export const readTried: Read<Tried> = /* @__PURE__ */ object(
+  {
+    uses: /* @__PURE__ */ list(readTriedUse),
+  },
+  {
+  },
+);
+
+/** A member. */
+export interface Member {
+  created_at: number;
+  id: string;
+  invite_until_at: number | null;
+  /** In the answer that makes the link, and in no other. */
+  invite_url?: string;
+  /** Where the person signs in; null: here, with a password. */
+  issuer: string | null;
   name: string;
   role: ('viewer' | 'producer' | 'owner' | 'operator' | (string & {}));
   state: ('invited' | 'active' | 'suspended' | (string & {}));
-  issuer: string | null;
+  /** The name for signing in, or what the issuer calls the person. */
   subject: string | null;
-  invite_until_at: number | null;
   version: number;
-  created_at: number;
-  /** In the answer that makes the link, and in no other. */
-  invite_url?: string;
 }
 export const readMember: Read<Member> = /* @__PURE__ */ object(
   {
+    created_at: integer,
     id: /* @__PURE__ */ text(),
+    invite_until_at: /* @__PURE__ */ nullable(integer),
+    issuer: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
     name: /* @__PURE__ */ text(),
     role: /* @__PURE__ */ text(),
     state: /* @__PURE__ */ text(),
-    issuer: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
     subject: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
-    invite_until_at: /* @__PURE__ */ nullable(integer),
     version: integer,
-    created_at: integer,
   },
   {
     invite_url: /* @__PURE__ */ text(),
   },
 );
 
+/** What a type of refusals means. */
+export interface ProblemType {
+  /** The status of answers of this type. */
+  status: number;
+  /** What it means, and what a client can do. */
+  title: string;
+  /** Its URL. */
+  type: string;
+}
+export const readProblemType: Read<ProblemType> = /* @__PURE__ */ object(
+  {
+    status: integer,
+    title: /* @__PURE__ */ text(),
+    type: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** A tenant that a session is about. */
 export interface SessionTenant {
   id: string;
-  slug: string;
   name: string;
+  slug: string;
 }
 export const readSessionTenant: Read<SessionTenant> = /* @__PURE__ */ object(
   {
     id: /* @__PURE__ */ text(),
-    slug: /* @__PURE__ */ text(),
     name: /* @__PURE__ */ text(),
+    slug: /* @__PURE__ */ text(),
   },
   {
   },
 );
 
-export interface Session {
-  kind: string;
-  credential?: string;
+/** A tenant in which a person has a role. */
+export interface SessionMembership {
+  id: string;
   name: string;
-  tenant: SessionTenant;
-  tenants?: Array<SessionTenant>;
-  scopes: Array<string>;
+  /** Null for a credential that is no person's. */
+  role: string | null;
+  slug: string;
+}
+export const readSessionMembership: Read<SessionMembership> = /* @__PURE__ */ object(
+  {
+    id: /* @__PURE__ */ text(),
+    name: /* @__PURE__ */ text(),
+    role: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    slug: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** Who a caller is, and what it may do. */
+export interface Session {
+  /** Identity of the credential. */
+  credential: string;
+  /** What a change by cookie sends as x-sealcast-csrf; null for other credentials. */
+  csrf: string | null;
   expires_at: number | null;
-  /** What a change by cookie sends as x-sealcast-csrf. */
-  csrf?: string;
-  role?: string | null;
+  kind: ('api_key' | 'cookie' | 'jwt' | 'certificate' | (string & {}));
+  name: string;
+  role: string | null;
+  scopes: Array<string>;
+  tenant: SessionTenant;
+  tenants: Array<SessionMembership>;
 }
 export const readSession: Read<Session> = /* @__PURE__ */ object(
   {
+    credential: /* @__PURE__ */ text(),
+    csrf: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    expires_at: /* @__PURE__ */ nullable(integer),
     kind: /* @__PURE__ */ text(),
     name: /* @__PURE__ */ text(),
-    tenant: readSessionTenant,
+    role: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
     scopes: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
-    expires_at: /* @__PURE__ */ nullable(integer),
+    tenant: readSessionTenant,
+    tenants: /* @__PURE__ */ list(readSessionMembership, 200),
   },
   {
-    credential: /* @__PURE__ */ text(),
-    tenants: /* @__PURE__ */ list(readSessionTenant, 200),
-    csrf: /* @__PURE__ */ text(),
-    role: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
   },
 );
 
+/** A key, as the API shows it. */
+export interface SigningKey {
+  algorithm: string | null;
+  created_at: number;
+  expires_at: number;
+  id: string;
+  kid: string;
+  name: string;
+  /** `control`, which signs with it, or `registered`: the tenant does. */
+  origin: ('control' | 'registered' | (string & {}));
+  /** A JWK (RFC 7517). */
+  public_key: Json;
+  version: number;
+}
+export const readSigningKey: Read<SigningKey> = /* @__PURE__ */ object(
+  {
+    algorithm: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    created_at: integer,
+    expires_at: integer,
+    id: /* @__PURE__ */ text(),
+    kid: /* @__PURE__ */ text(),
+    name: /* @__PURE__ */ text(),
+    origin: /* @__PURE__ */ text(),
+    public_key: anything,
+    version: integer,
+  },
+  {
+  },
+);
+
+/** A chat beside the player. */
+export interface ChatSettings {
+  /** Whether there is one. */
+  on: boolean;
+  /** Seconds between two messages of one writer, at most 3600; 0: no more than the server's own limits. */
+  slow_s: number;
+  /** `everybody` who may watch, or who has a viewer `token` with `chat`. */
+  writers: string;
+}
+export const readChatSettings: Read<ChatSettings> = /* @__PURE__ */ object(
+  {
+    on: flag,
+    slow_s: integer,
+    writers: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** The publisher's audio. */
+export interface AudioInput {
+  /** Bit rate over the last seconds. */
+  bit_rate?: number;
+  /** Channels; `None` when each frame states its own (MP3). */
+  channels?: number;
+  /** Codec as in the CODECS attribute (RFC 6381). */
+  codec: string;
+  /** Samples per second; `None` when each frame states its own (MP3). */
+  sample_rate_hz?: number;
+}
+export const readAudioInput: Read<AudioInput> = /* @__PURE__ */ object(
+  {
+    codec: /* @__PURE__ */ text(),
+  },
+  {
+    bit_rate: integer,
+    channels: integer,
+    sample_rate_hz: integer,
+  },
+);
+
+/** Media that could not be used since the publisher connected. */
+export interface Drops {
+  /** Pictures in which a decoder had to hide damage. */
+  concealed: number;
+  /** Frames that arrived before their parameter sets, or alone at another time. */
+  early: number;
+  /** Frames that no decoder accepts, or that do not fit the timeline. */
+  refused: number;
+  /** Pictures not encoded, because this machine was too slow or their time did not rise. */
+  skipped: number;
+}
+export const readDrops: Read<Drops> = /* @__PURE__ */ object(
+  {
+    concealed: integer,
+    early: integer,
+    refused: integer,
+    skipped: integer,
+  },
+  {
+  },
+);
+
+/** The publisher's video. */
+export interface VideoInput {
+  /** Frames per 1000 s as the encoder announced them. */
+  announced_frame_rate_millihertz?: number;
+  /** Bit rate over the last seconds. */
+  bit_rate?: number;
+  /** Codec as in the CODECS attribute (RFC 6381). */
+  codec: string;
+  /** Frames per 1000 s of media, over the last seconds. `None` before the first measurement. */
+  frame_rate_millihertz?: number;
+  /** Height in pixels. */
+  height: number;
+  /** The longest of the recent intervals between keyframes, in milliseconds; during the first interval, its length so far. */
+  keyframe_interval_ms?: number;
+  /** The source is passed through as a rendition, besides being decoded. */
+  passed_through?: boolean;
+  /** Largest presentation minus decode time of a picture, in milliseconds: the delay of B-frames. */
+  reorder_ms?: number;
+  /** Width in pixels. */
+  width: number;
+}
+export const readVideoInput: Read<VideoInput> = /* @__PURE__ */ object(
+  {
+    codec: /* @__PURE__ */ text(),
+    height: integer,
+    width: integer,
+  },
+  {
+    announced_frame_rate_millihertz: integer,
+    bit_rate: integer,
+    frame_rate_millihertz: integer,
+    keyframe_interval_ms: integer,
+    passed_through: flag,
+    reorder_ms: integer,
+  },
+);
+
+/** How much a warning matters. */
+export type Severity = ('warning' | 'note' | (string & {}));
+export const readSeverity: Read<Severity> = /* @__PURE__ */ text();
+
+/** A problem, in plain words for the streamer, with its remedy. */
+export interface Warning {
+  /** Identifier for programs: `keyframe_interval`, `no_audio`, … */
+  kind: string;
+  severity: Severity;
+  /** Since when the problem exists. */
+  since: number;
+  /** One or two sentences. */
+  text: string;
+  /** When the problem ended; `None` while it lasts. The ingest repeats the warning for a while afterwards, so that people see it and it does not flicker. */
+  until?: number;
+}
+export const readWarning: Read<Warning> = /* @__PURE__ */ object(
+  {
+    kind: /* @__PURE__ */ text(),
+    severity: readSeverity,
+    since: integer,
+    text: /* @__PURE__ */ text(),
+  },
+  {
+    until: integer,
+  },
+);
+
+/** Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display, and for the quotas of tenants, which ingests count by it. It does not contain the publisher's address. */
+export interface Input {
+  /** Time of the report. */
+  at: number;
+  /** The audio, once its format is known. */
+  audio?: AudioInput;
+  /** Since when the publisher has been away; `None` while it is connected, and before the first publisher. */
+  away_since?: number;
+  /** Bit rate of video and audio together, over the last seconds. */
+  bit_rate?: number;
+  /** Jumps of the publisher's clock since it connected; each is a discontinuity. */
+  clock_jumps?: number;
+  /** Since when the publisher is connected; `None` while it is away. */
+  connected_at?: number;
+  /** Media that could not be used. */
+  drops?: Drops;
+  /** Name of the encoder from its metadata. */
+  encoder?: string;
+  /** Ingest node that sends the report. */
+  ingest: string;
+  /** Seconds of media received per 1000 s of real time: 1000 is real time. `None` before the first measurement. */
+  pace_permille?: number;
+  /** How often a publisher has reconnected since the stream went live. */
+  reconnects?: number;
+  /** Viewers see the slate instead of the publisher. */
+  slate?: boolean;
+  /** Another ingest has the stream; this one and its publisher stand by. */
+  standby?: boolean;
+  stream: string;
+  /** The video, once its format is known. */
+  video?: VideoInput;
+  /** Time of the newest picture minus time of the newest audio, in milliseconds; `None` unless there are both. */
+  video_ahead_of_audio_ms?: number;
+  /** Warnings for the streamer, the most important first. */
+  warnings: Array<Warning>;
+}
+export const readInput: Read<Input> = /* @__PURE__ */ object(
+  {
+    at: integer,
+    ingest: /* @__PURE__ */ text(),
+    stream: /* @__PURE__ */ text(),
+    warnings: /* @__PURE__ */ list(readWarning),
+  },
+  {
+    audio: readAudioInput,
+    away_since: integer,
+    bit_rate: integer,
+    clock_jumps: integer,
+    connected_at: integer,
+    drops: readDrops,
+    encoder: /* @__PURE__ */ text(),
+    pace_permille: integer,
+    reconnects: integer,
+    slate: flag,
+    standby: flag,
+    video: readVideoInput,
+    video_ahead_of_audio_ms: integer,
+  },
+);
+
+/** A stream's key. */
 export interface StreamKey {
+  /** Its end. */
   hint: string;
   /** In the answer that makes the key, and in no other. */
   secret?: string;
@@ -191,10 +624,11 @@ export const readStreamKey: Read<StreamKey> = /* @__PURE__ */ object(
   },
 );
 
+/** What goes on in a stream. */
 export interface Live {
-  state: ('idle' | 'live' | 'reconnecting' | 'ended' | (string & {}));
   epoch?: number;
   started_at?: number;
+  state: ('idle' | 'live' | 'reconnecting' | 'ended' | (string & {}));
 }
 export const readLive: Read<Live> = /* @__PURE__ */ object(
   {
@@ -206,286 +640,247 @@ export const readLive: Read<Live> = /* @__PURE__ */ object(
   },
 );
 
-export interface VideoInput {
-  codec: string;
-  width: number;
-  height: number;
-  frame_rate_millihertz?: number;
-  announced_frame_rate_millihertz?: number;
-  keyframe_interval_ms?: number;
-  reorder_ms?: number;
-  bit_rate?: number;
-  passed_through?: boolean;
-}
-export const readVideoInput: Read<VideoInput> = /* @__PURE__ */ object(
-  {
-    codec: /* @__PURE__ */ text(),
-    width: integer,
-    height: integer,
-  },
-  {
-    frame_rate_millihertz: integer,
-    announced_frame_rate_millihertz: integer,
-    keyframe_interval_ms: integer,
-    reorder_ms: integer,
-    bit_rate: integer,
-    passed_through: flag,
-  },
-);
-
-export interface AudioInput {
-  codec: string;
-  sample_rate_hz?: number;
-  channels?: number;
-  bit_rate?: number;
-}
-export const readAudioInput: Read<AudioInput> = /* @__PURE__ */ object(
-  {
-    codec: /* @__PURE__ */ text(),
-  },
-  {
-    sample_rate_hz: integer,
-    channels: integer,
-    bit_rate: integer,
-  },
-);
-
-export interface Drops {
-  early: number;
-  refused: number;
-  concealed: number;
-  skipped: number;
-}
-export const readDrops: Read<Drops> = /* @__PURE__ */ object(
-  {
-    early: integer,
-    refused: integer,
-    concealed: integer,
-    skipped: integer,
-  },
-  {
-  },
-);
-
-export interface Warning {
-  kind: string;
-  severity: ('warning' | 'note' | (string & {}));
-  text: string;
-  since: number;
-  until?: number;
-}
-export const readWarning: Read<Warning> = /* @__PURE__ */ object(
-  {
-    kind: /* @__PURE__ */ text(),
-    severity: /* @__PURE__ */ text(),
-    text: /* @__PURE__ */ text(),
-    since: integer,
-  },
-  {
-    until: integer,
-  },
-);
-
-/** What an ingest reports of a publisher, every two seconds. */
-export interface Input {
-  ingest: string;
-  at: number;
-  connected_at?: number;
-  away_since?: number;
-  slate?: boolean;
-  standby?: boolean;
-  reconnects?: number;
-  encoder?: string;
-  bit_rate?: number;
-  pace_permille?: number;
-  video?: VideoInput;
-  audio?: AudioInput;
-  video_ahead_of_audio_ms?: number;
-  drops?: Drops;
-  clock_jumps?: number;
-  warnings: Array<Warning>;
-}
-export const readInput: Read<Input> = /* @__PURE__ */ object(
-  {
-    ingest: /* @__PURE__ */ text(),
-    at: integer,
-    warnings: /* @__PURE__ */ list(readWarning, 64),
-  },
-  {
-    connected_at: integer,
-    away_since: integer,
-    slate: flag,
-    standby: flag,
-    reconnects: integer,
-    encoder: /* @__PURE__ */ text(),
-    bit_rate: integer,
-    pace_permille: integer,
-    video: readVideoInput,
-    audio: readAudioInput,
-    video_ahead_of_audio_ms: integer,
-    drops: readDrops,
-    clock_jumps: integer,
-  },
-);
-
-export interface StreamChat {
-  on: boolean;
-  slow_s: number;
-  writers: ('everybody' | 'token' | (string & {}));
-}
-export const readStreamChat: Read<StreamChat> = /* @__PURE__ */ object(
-  {
-    on: flag,
-    slow_s: integer,
-    writers: /* @__PURE__ */ text(),
-  },
-  {
-  },
-);
-
+/** A stream. */
 export interface Stream {
-  id: string;
-  name: string;
-  title: string;
-  description: string;
   category: string;
-  key: StreamKey;
-  version: number;
+  chat: ChatSettings;
   created_at: number;
-  live?: Live;
+  description: string;
+  embed: ('listed' | 'anywhere' | 'nowhere' | (string & {}));
+  id: string;
   input?: Input | null;
-  visibility?: ('public' | 'unlisted' | 'members' | 'token' | (string & {}));
-  origins?: Array<string>;
-  embed?: ('listed' | 'anywhere' | 'nowhere' | (string & {}));
-  chat?: StreamChat;
+  key: StreamKey;
+  /** With `include=live`. */
+  live?: Live;
+  name: string;
+  origins: Array<string>;
+  title: string;
+  version: number;
+  /** Who may watch. */
+  visibility: ('public' | 'unlisted' | 'members' | 'token' | (string & {}));
 }
 export const readStream: Read<Stream> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    name: /* @__PURE__ */ text(),
-    title: /* @__PURE__ */ text(),
-    description: /* @__PURE__ */ text(20000),
     category: /* @__PURE__ */ text(),
-    key: readStreamKey,
-    version: integer,
+    chat: readChatSettings,
     created_at: integer,
+    description: /* @__PURE__ */ text(20000),
+    embed: /* @__PURE__ */ text(),
+    id: /* @__PURE__ */ text(),
+    key: readStreamKey,
+    name: /* @__PURE__ */ text(),
+    origins: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
+    title: /* @__PURE__ */ text(),
+    version: integer,
+    visibility: /* @__PURE__ */ text(),
   },
   {
-    live: readLive,
     input: /* @__PURE__ */ nullable(readInput),
-    visibility: /* @__PURE__ */ text(),
-    origins: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
-    embed: /* @__PURE__ */ text(),
-    chat: readStreamChat,
+    live: readLive,
   },
 );
 
+/** A ban from a chat. */
 export interface Ban {
-  id: string;
   author: string;
-  tag: string;
   created_at: number;
   expires_at: number;
+  id: string;
+  tag: string;
 }
 export const readBan: Read<Ban> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
     author: /* @__PURE__ */ text(),
-    tag: /* @__PURE__ */ text(),
     created_at: integer,
     expires_at: integer,
+    id: /* @__PURE__ */ text(),
+    tag: /* @__PURE__ */ text(),
   },
   {
   },
 );
 
+/** The frame, and which sites may show it. */
+export interface Frame {
+  embed: ('listed' | 'anywhere' | 'nowhere' | (string & {}));
+  /** An `iframe`. */
+  html: string;
+  /** A viewer token stands in place of TOKEN. */
+  needs_token: boolean;
+  origins: Array<string>;
+  url: string;
+}
+export const readFrame: Read<Frame> = /* @__PURE__ */ object(
+  {
+    embed: /* @__PURE__ */ text(),
+    html: /* @__PURE__ */ text(),
+    needs_token: flag,
+    origins: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    url: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** A message of a chat. */
+export interface Message {
+  author: string;
+  created_at: number;
+  id: string;
+  role: string;
+  state: ('shown' | 'deleted' | (string & {}));
+  /** Tells writers of one name apart. */
+  tag: string;
+  /** Null once it is deleted. */
+  text: string | null;
+}
+export const readMessage: Read<Message> = /* @__PURE__ */ object(
+  {
+    author: /* @__PURE__ */ text(),
+    created_at: integer,
+    id: /* @__PURE__ */ text(),
+    role: /* @__PURE__ */ text(),
+    state: /* @__PURE__ */ text(),
+    tag: /* @__PURE__ */ text(),
+    text: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+  },
+  {
+  },
+);
+
+/** What a viewer opens with a token. */
 export interface TokenUrls {
+  /** What a hidden stream allows, the server says to whoever shows a token alone. */
+  embed: string;
   hls: string;
   page: string;
-  embed?: string;
 }
 export const readTokenUrls: Read<TokenUrls> = /* @__PURE__ */ object(
   {
+    embed: /* @__PURE__ */ text(),
     hls: /* @__PURE__ */ text(),
     page: /* @__PURE__ */ text(),
   },
   {
-    embed: /* @__PURE__ */ text(),
   },
 );
 
+/** A viewer token. */
 export interface ViewerToken {
-  token: string;
-  jti?: string;
   expires_at: number;
-  urls?: TokenUrls | null;
+  jti: string;
+  token: string;
+  urls: TokenUrls | null;
 }
 export const readViewerToken: Read<ViewerToken> = /* @__PURE__ */ object(
   {
-    token: /* @__PURE__ */ text(),
     expires_at: integer,
+    jti: /* @__PURE__ */ text(),
+    token: /* @__PURE__ */ text(),
+    urls: /* @__PURE__ */ nullable(readTokenUrls),
   },
   {
-    jti: /* @__PURE__ */ text(),
-    urls: /* @__PURE__ */ nullable(readTokenUrls),
   },
 );
 
+/** What a tenant may use; null: no limit of its own. */
 export interface Quota {
-  streams: number | null;
-  publishers: number | null;
-  input_bps: number | null;
+  /** Bits per second to all viewers together. */
   egress_bps: number | null;
+  /** Bits per second of all publishers together. */
+  input_bps: number | null;
+  /** Streams that are published at once. */
+  publishers: number | null;
+  /** Bytes of recordings. */
   storage_bytes: number | null;
+  /** Streams that exist. */
+  streams: number | null;
 }
 export const readQuota: Read<Quota> = /* @__PURE__ */ object(
   {
-    streams: /* @__PURE__ */ nullable(integer),
-    publishers: /* @__PURE__ */ nullable(integer),
-    input_bps: /* @__PURE__ */ nullable(integer),
     egress_bps: /* @__PURE__ */ nullable(integer),
+    input_bps: /* @__PURE__ */ nullable(integer),
+    publishers: /* @__PURE__ */ nullable(integer),
     storage_bytes: /* @__PURE__ */ nullable(integer),
+    streams: /* @__PURE__ */ nullable(integer),
   },
   {
   },
 );
 
+/** Whether a tenant may change anything. */
+export type TenantState = ('active' | 'suspended' | (string & {}));
+export const readTenantState: Read<TenantState> = /* @__PURE__ */ text();
+
+/** A tenant, as the API shows it. */
 export interface Tenant {
-  id: string;
-  slug: string;
-  name: string;
-  state: ('active' | 'suspended' | (string & {}));
-  quota: Quota;
-  version: number;
   created_at: number;
+  id: string;
+  name: string;
+  quota: Quota;
+  slug: string;
+  state: TenantState;
+  version: number;
 }
 export const readTenant: Read<Tenant> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    slug: /* @__PURE__ */ text(),
-    name: /* @__PURE__ */ text(),
-    state: /* @__PURE__ */ text(),
-    quota: readQuota,
-    version: integer,
     created_at: integer,
+    id: /* @__PURE__ */ text(),
+    name: /* @__PURE__ */ text(),
+    quota: readQuota,
+    slug: /* @__PURE__ */ text(),
+    state: readTenantState,
+    version: integer,
   },
   {
   },
 );
 
-export interface Used {
-  streams: number;
+/** What went with a tenant, or would go. */
+export interface Goes {
   api_keys: number;
+  streams: number;
+}
+export const readGoes: Read<Goes> = /* @__PURE__ */ object(
+  {
+    api_keys: integer,
+    streams: integer,
+  },
+  {
+  },
+);
+
+/** A tenant that is gone. */
+export interface DeletedTenant {
+  deleted: Goes;
+  id: string;
+  slug: string;
+}
+export const readDeletedTenant: Read<DeletedTenant> = /* @__PURE__ */ object(
+  {
+    deleted: readGoes,
+    id: /* @__PURE__ */ text(),
+    slug: /* @__PURE__ */ text(),
+  },
+  {
+  },
+);
+
+/** What a tenant uses. */
+export interface Used {
+  api_keys: number;
+  streams: number;
 }
 export const readUsed: Read<Used> = /* @__PURE__ */ object(
   {
-    streams: integer,
     api_keys: integer,
+    streams: integer,
   },
   {
   },
 );
 
+/** What a tenant may use, and what it uses. */
 export interface Usage {
   quota: Quota;
   used: Used;
@@ -499,90 +894,146 @@ export const readUsage: Read<Usage> = /* @__PURE__ */ object(
   },
 );
 
+/** What was taken back. */
+export interface RevokedTokens {
+  /** For operators: nodes that are there and have it. */
+  acknowledged?: Array<string>;
+  /** Whether all nodes that are there have it. */
+  is_everywhere: boolean;
+  /** For operators: nodes that are there and have not said so in time. */
+  missing?: Array<string>;
+  /** With `sub`: up to which version. */
+  up_to_ver: number | null;
+}
+export const readRevokedTokens: Read<RevokedTokens> = /* @__PURE__ */ object(
+  {
+    is_everywhere: flag,
+    up_to_ver: /* @__PURE__ */ nullable(integer),
+  },
+  {
+    acknowledged: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+    missing: /* @__PURE__ */ list(/* @__PURE__ */ text()),
+  },
+);
+
+/** Whether an endpoint gets events. */
+export type WebhookState = ('active' | 'disabled' | (string & {}));
+export const readWebhookState: Read<WebhookState> = /* @__PURE__ */ text();
+
+/** An endpoint. */
 export interface Webhook {
-  id: string;
-  url: string;
-  types: Array<string>;
-  state: ('active' | 'disabled' | (string & {}));
-  disabled_reason?: string | null;
-  failing_since_at?: number | null;
-  overlap_until_at?: number | null;
-  version: number;
   created_at: number;
+  disabled_reason: string | null;
+  failing_since_at: number | null;
+  id: string;
+  /** Until when the secret before signs, too. */
+  overlap_until_at: number | null;
   /** In the answer that makes the secret, and in no other. */
   secret?: string;
+  state: WebhookState;
+  types: Array<string>;
+  url: string;
+  version: number;
 }
 export const readWebhook: Read<Webhook> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    url: /* @__PURE__ */ text(),
-    types: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
-    state: /* @__PURE__ */ text(),
-    version: integer,
     created_at: integer,
-  },
-  {
     disabled_reason: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
     failing_since_at: /* @__PURE__ */ nullable(integer),
+    id: /* @__PURE__ */ text(),
     overlap_until_at: /* @__PURE__ */ nullable(integer),
+    state: readWebhookState,
+    types: /* @__PURE__ */ list(/* @__PURE__ */ text(), 64),
+    url: /* @__PURE__ */ text(),
+    version: integer,
+  },
+  {
     secret: /* @__PURE__ */ text(),
   },
 );
 
+/** An event on its way to an endpoint. */
 export interface Delivery {
-  id: string;
-  event: string;
-  type: string;
-  sequence?: number;
-  state: ('pending' | 'delivered' | 'failed' | 'dropped' | (string & {}));
+  answered_at: number | null;
   attempts: number;
-  due_at?: number | null;
-  answered_at?: number | null;
-  status?: number | null;
-  error?: string | null;
   created_at: number;
+  /** When it is tried next. */
+  due_at: number | null;
+  error: string | null;
+  event: string;
+  id: string;
+  sequence: number;
+  state: ('pending' | 'delivered' | 'failed' | 'dropped' | (string & {}));
+  /** What the receiver answered. */
+  status: number | null;
+  type: string;
 }
 export const readDelivery: Read<Delivery> = /* @__PURE__ */ object(
   {
-    id: /* @__PURE__ */ text(),
-    event: /* @__PURE__ */ text(),
-    type: /* @__PURE__ */ text(),
-    state: /* @__PURE__ */ text(),
+    answered_at: /* @__PURE__ */ nullable(integer),
     attempts: integer,
     created_at: integer,
+    due_at: /* @__PURE__ */ nullable(integer),
+    error: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    event: /* @__PURE__ */ text(),
+    id: /* @__PURE__ */ text(),
+    sequence: integer,
+    state: /* @__PURE__ */ text(),
+    status: /* @__PURE__ */ nullable(integer),
+    type: /* @__PURE__ */ text(),
   },
   {
-    sequence: integer,
-    due_at: /* @__PURE__ */ nullable(integer),
-    answered_at: /* @__PURE__ */ nullable(integer),
-    status: /* @__PURE__ */ nullable(integer),
-    error: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
   },
 );
 
+/** An event that is sent once more. */
 export interface Queued {
+  event: string;
   queued_count: number;
 }
 export const readQueued: Read<Queued> = /* @__PURE__ */ object(
   {
+    event: /* @__PURE__ */ text(),
     queued_count: integer,
   },
   {
   },
 );
 
+/** How many events are sent once more. */
+export interface Replayed {
+  /** From when to go on, where there are more. */
+  next_from_at: number | null;
+  queued_count: number;
+}
+export const readReplayed: Read<Replayed> = /* @__PURE__ */ object(
+  {
+    next_from_at: /* @__PURE__ */ nullable(integer),
+    queued_count: integer,
+  },
+  {
+  },
+);
+
+/** What became of a test event. */
 export interface WebhookTest {
+  /** Whether the receiver took it. */
   delivered: boolean;
-  status?: number | null;
-  error?: string | null;
+  /** Why it was not delivered. */
+  error: string | null;
+  /** Identity of the event. */
+  event: string;
+  /** What it answered. */
+  status: number | null;
 }
 export const readWebhookTest: Read<WebhookTest> = /* @__PURE__ */ object(
   {
     delivered: flag,
+    error: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
+    event: /* @__PURE__ */ text(),
+    status: /* @__PURE__ */ nullable(integer),
   },
   {
-    status: /* @__PURE__ */ nullable(integer),
-    error: /* @__PURE__ */ nullable(/* @__PURE__ */ text()),
   },
 );
 
@@ -595,20 +1046,20 @@ export interface NewApiKey {
   /** In place of scopes: `viewer`, `producer`, `owner` or `operator`. */
   role?: string | null;
   /** What it may do, such as `streams:read`. */
-  scopes?: Array<string>;
+  scopes?: Array<string> | null;
 }
 
 /** What may be changed of a key. */
 export interface ApiKeySettings {
   expires_at?: number | null;
-  name?: string;
-  scopes?: Array<string>;
+  name?: string | null;
+  scopes?: Array<string> | null;
 }
 
 /** How a key is rotated. */
 export interface Rotation {
   /** For how long the secret before is accepted, too, in seconds; at most a week. */
-  overlap_s?: number;
+  overlap_s?: number | null;
 }
 
 /** How somebody wants to sign in. */
@@ -622,7 +1073,7 @@ export interface Login {
 }
 
 /** A claim that gives a role. */
-export interface RuleSettings {
+export interface RuleSettingsGiven {
   /** Name of the claim; dots lead into objects. */
   claim: string;
   /** The claim's text, one of its list, or one of the words of `scope`. */
@@ -634,17 +1085,17 @@ export interface RuleSettings {
 /** An issuer. */
 export interface IssuerSettings {
   /** Asymmetric algorithms that it may sign with; `RS256`, `ES256` and `EdDSA` by default. */
-  algorithms?: Array<string>;
+  algorithms?: Array<string> | null;
   /** A token has one of these in `aud`, or as `azp`. At least one. */
   audiences: Array<string>;
   /** Where its public keys are (JWKS). */
   jwks_url: string;
   /** By how much clocks may differ, in seconds. */
-  leeway_s?: number;
+  leeway_s?: number | null;
   /** Which role a token gives. The first that matches counts; a token that none matches is refused. */
-  rules: Array<RuleSettings>;
+  rules: Array<RuleSettingsGiven>;
   /** The claim that names streams. */
-  streams_claim?: string;
+  streams_claim?: string | null;
   /** What its tokens have as `iss`, exactly. */
   url: string;
   /** What its tokens are good for: `api`, `publish`, `view`. */
@@ -662,16 +1113,16 @@ export interface NewMember {
   /** What people call it. */
   name: string;
   /** `viewer`, `producer`, `owner` or `operator`. */
-  role?: string;
+  role?: string | null;
 }
 
 /** What may be changed of a member. */
 export interface MemberSettings {
-  name?: string;
+  name?: string | null;
   /** `viewer`, `producer`, `owner` or `operator`. What is set here, no rule of an issuer changes any more. */
-  role?: string;
+  role?: string | null;
   /** `active` or `suspended`. A suspended member does nothing, and its sessions show nothing. */
-  state?: string;
+  state?: string | null;
 }
 
 /** A name and a password. */
@@ -686,7 +1137,7 @@ export interface SetUp {
   /** What stands behind `#` in the set-up link. */
   code: string;
   /** Name for signing in, 1 to 100 characters. Whoever has a new password made keeps the name. */
-  name?: string;
+  name?: string | null;
   /** At least 12 characters, and 256 bytes at most. */
   password: string;
 }
@@ -696,7 +1147,7 @@ export interface NewSigningKey {
   /** When its tokens count no more, in Unix milliseconds; at most 400 days from now, and that by default. */
   expires_at?: number | null;
   /** What people call it. */
-  name?: string;
+  name?: string | null;
   /** The public key that the tenant signs with: a JWK (RFC 7517) for one algorithm. Without one, control makes a key and keeps it. */
   public_key?: Json;
 }
@@ -704,53 +1155,53 @@ export interface NewSigningKey {
 /** What may be changed of a key. */
 export interface SigningKeySettings {
   /** What people call it. */
-  name?: string;
+  name?: string | null;
 }
 
 /** A chat beside the player. */
-export interface ChatSettings {
+export interface ChatSettingsGiven {
   /** Whether there is one. */
-  on?: boolean;
+  on?: boolean | null;
   /** Seconds between two messages of one writer, at most 3600; 0: no more than the server's own limits. */
-  slow_s?: number;
+  slow_s?: number | null;
   /** `everybody` who may watch, or who has a viewer `token` with `chat`. */
-  writers?: string;
+  writers?: string | null;
 }
 
 /** A new stream. */
 export interface NewStream {
-  category?: string;
-  chat?: ChatSettings;
-  description?: string;
+  category?: string | null;
+  chat?: ChatSettingsGiven | null;
+  description?: string | null;
   /** Which sites may show the player in a frame: `listed` in origins, `anywhere`, or `nowhere`. */
-  embed?: string;
+  embed?: string | null;
   /** Its name, which stays: 1 to 64 characters out of a-z, A-Z, 0-9, `-`, `_` and `.`. Those of a tenant besides `default` begin with the tenant's slug and a dot; those of `default` have no dot. */
   name: string;
   /** Sites whose scripts may read the stream and that may show its player, such as `https://town.example`; `https://*.town.example` stands for all that differ in their first label. Empty: every site may read, and none but the cluster's own shows the player. */
-  origins?: Array<string>;
-  title?: string;
+  origins?: Array<string> | null;
+  title?: string | null;
   /** Who may watch: `public`, `unlisted`, `members` or `token`. */
-  visibility?: string;
+  visibility?: string | null;
 }
 
 /** What may be changed of a stream. Nothing here concerns the media: whoever publishes goes on, and whoever watches and still may. */
 export interface StreamSettings {
-  /** Who may watch: `public`, `unlisted`, `members` or `token`. */
-  visibility?: string;
+  category?: string | null;
+  chat?: ChatSettingsGiven | null;
+  description?: string | null;
   /** Which sites may show the player in a frame: `listed` in origins, `anywhere`, or `nowhere`. */
-  embed?: string;
+  embed?: string | null;
   /** Sites whose scripts may read the stream and that may show its player, such as `https://town.example`; `https://*.town.example` stands for all that differ in their first label. Empty: every site may read, and none but the cluster's own shows the player. */
-  origins?: Array<string>;
-  category?: string;
-  chat?: ChatSettings;
-  description?: string;
-  title?: string;
+  origins?: Array<string> | null;
+  title?: string | null;
+  /** Who may watch: `public`, `unlisted`, `members` or `token`. */
+  visibility?: string | null;
 }
 
 /** A new ban. */
 export interface NewBan {
   /** For how many seconds, 1 to 86400. */
-  for_s?: number;
+  for_s?: number | null;
   /** Identity of a message of whoever is banned. */
   message: string;
 }
@@ -758,18 +1209,18 @@ export interface NewBan {
 /** What a tenant may change of itself. */
 export interface OwnSettings {
   /** What people call it. */
-  name?: string;
+  name?: string | null;
 }
 
 /** What a tenant may use; null: no limit of its own. */
-export interface QuotaSettings {
-  /** Bits per second to all viewers together. Above it, nobody else begins to watch. */
+export interface QuotaGiven {
+  /** Bits per second to all viewers together. */
   egress_bps?: number | null;
   /** Bits per second of all publishers together. */
   input_bps?: number | null;
   /** Streams that are published at once. */
   publishers?: number | null;
-  /** Bytes of recordings on the disks of all nodes, copies included. Of more, the oldest go. */
+  /** Bytes of recordings. */
   storage_bytes?: number | null;
   /** Streams that exist. */
   streams?: number | null;
@@ -778,20 +1229,17 @@ export interface QuotaSettings {
 /** A new tenant. */
 export interface NewTenant {
   /** What people call it; the slug by default. */
-  name?: string;
-  quota?: QuotaSettings;
+  name?: string | null;
+  quota?: QuotaGiven | null;
   /** What the names of its streams begin with: 2 to 24 characters out of a-z, 0-9 and `-`. It stays. */
   slug: string;
 }
 
-/** Whether a tenant may change anything. */
-export type TenantState = ('active' | 'suspended' | (string & {}));
-
 /** What an operator may change of a tenant. */
 export interface TenantSettings {
-  name?: string;
-  quota?: QuotaSettings;
-  state?: TenantState;
+  name?: string | null;
+  quota?: QuotaGiven | null;
+  state?: TenantState | null;
 }
 
 /** What a token is to say. */
@@ -801,15 +1249,15 @@ export interface NewViewerToken {
   /** Where viewers reach the cluster, when a load balancer's own address is not it. */
   base_url?: string | null;
   /** May write in the chat. */
-  chat?: boolean;
+  chat?: boolean | null;
   /** Viewers at once. */
   max_viewers?: number | null;
   /** Sites whose pages may use it, such as `https://site.example` or `https://*.site.example`. */
-  origins?: Array<string>;
+  origins?: Array<string> | null;
   /** Streams that it opens, by name or identity, at most 16; `*` alone for all of the tenant. */
   streams: Array<string>;
   /** Every request has to come from such a site, and not only the first. */
-  strict?: boolean;
+  strict?: boolean | null;
   /** The viewer, as the tenant calls it. */
   sub?: string | null;
   /** For how long it counts, in seconds. */
@@ -833,20 +1281,16 @@ export interface RevokedViewerTokens {
 /** A new endpoint. */
 export interface NewWebhook {
   /** Kinds of events: `stream.live`, `stream.*`, or `*` for all. */
-  types?: Array<string>;
+  types?: Array<string> | null;
   /** Where events go: `https://…`, with a public address. */
   url: string;
 }
 
-/** Whether an endpoint gets events. */
-export type WebhookState = ('active' | 'disabled' | (string & {}));
-
 /** What may be changed of an endpoint. */
 export interface WebhookSettings {
-  /** One that was disabled gets events again once it is `active`. */
-  state?: WebhookState;
-  types?: Array<string>;
-  url?: string;
+  state?: WebhookState | null;
+  types?: Array<string> | null;
+  url?: string | null;
 }
 
 /** Which events go to an endpoint once more. */
@@ -860,9 +1304,9 @@ export interface Replay {
 /** How a secret is rotated. */
 export interface SecretRotation {
   /** Also while an overlap lasts; the older secret then ends at once. */
-  force?: boolean;
+  force?: boolean | null;
   /** For how long the secret before signs, too, in seconds: a day unless you say otherwise, at most a week. */
-  overlap_s?: number;
+  overlap_s?: number | null;
 }
 
 /** The tenant's API keys. */
@@ -922,10 +1366,10 @@ export const getAudit: Operation<Record<never, never>, { limit?: number; cursor?
 };
 
 /** Checks the chain of all records. */
-export const getAuditCheck: Operation<Record<never, never>, Record<never, never>, undefined, null> = {
+export const getAuditCheck: Operation<Record<never, never>, Record<never, never>, undefined, AuditCheck> = {
   method: 'GET',
   path: () => '/api/v1/audit/check',
-  read: nothing,
+  read: readAuditCheck,
   scope: 'cluster:read',
 };
 
@@ -970,34 +1414,34 @@ export const getEvents: Operation<Record<never, never>, Record<never, never>, un
 };
 
 /** The tenant's issuers. Those of the configuration come first, on the first page. */
-export const getIssuers: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, null> = {
+export const getIssuers: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, Page<Issuer>> = {
   method: 'GET',
   path: () => '/api/v1/issuers',
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readIssuer),
   scope: 'issuers:read',
 };
 
 /** Registers an issuer. Its keys are fetched at once. */
-export const postIssuers: Operation<Record<never, never>, Record<never, never>, IssuerSettings, null> = {
+export const postIssuers: Operation<Record<never, never>, Record<never, never>, IssuerSettings, Issuer> = {
   method: 'POST',
   path: () => '/api/v1/issuers',
-  read: nothing,
+  read: readIssuer,
   scope: 'issuers:write',
 };
 
 /** An issuer, and since when its keys could not be fetched. */
-export const getIssuersIssuer: Operation<{ issuer: string }, Record<never, never>, undefined, null> = {
+export const getIssuersIssuer: Operation<{ issuer: string }, Record<never, never>, undefined, Issuer> = {
   method: 'GET',
   path: (names) => `/api/v1/issuers/${encodeURIComponent(names.issuer)}`,
-  read: nothing,
+  read: readIssuer,
   scope: 'issuers:read',
 };
 
 /** Changes an issuer (RFC 7396). */
-export const patchIssuersIssuer: Operation<{ issuer: string }, Record<never, never>, IssuerSettings, null> = {
+export const patchIssuersIssuer: Operation<{ issuer: string }, Record<never, never>, IssuerSettings, Issuer> = {
   method: 'PATCH',
   path: (names) => `/api/v1/issuers/${encodeURIComponent(names.issuer)}`,
-  read: nothing,
+  read: readIssuer,
   scope: 'issuers:write',
 };
 
@@ -1010,18 +1454,18 @@ export const deleteIssuersIssuer: Operation<{ issuer: string }, Record<never, ne
 };
 
 /** Fetches an issuer's keys now, because one of them must not count any more. */
-export const postIssuersIssuerRefresh: Operation<{ issuer: string }, Record<never, never>, undefined, null> = {
+export const postIssuersIssuerRefresh: Operation<{ issuer: string }, Record<never, never>, undefined, Issuer> = {
   method: 'POST',
   path: (names) => `/api/v1/issuers/${encodeURIComponent(names.issuer)}/refresh`,
-  read: nothing,
+  read: readIssuer,
   scope: 'issuers:write',
 };
 
 /** Says what a token would be good for, or why it would be refused. */
-export const postIssuersIssuerTest: Operation<{ issuer: string }, Record<never, never>, Trial, null> = {
+export const postIssuersIssuerTest: Operation<{ issuer: string }, Record<never, never>, Trial, Tried> = {
   method: 'POST',
   path: (names) => `/api/v1/issuers/${encodeURIComponent(names.issuer)}/test`,
-  read: nothing,
+  read: readTried,
   scope: 'issuers:write',
 };
 
@@ -1042,10 +1486,10 @@ export const postMembers: Operation<Record<never, never>, Record<never, never>, 
 };
 
 /** A member. */
-export const getMembersMember: Operation<{ member: string }, Record<never, never>, undefined, null> = {
+export const getMembersMember: Operation<{ member: string }, Record<never, never>, undefined, Member> = {
   method: 'GET',
   path: (names) => `/api/v1/members/${encodeURIComponent(names.member)}`,
-  read: nothing,
+  read: readMember,
   scope: 'members:read',
 };
 
@@ -1074,18 +1518,18 @@ export const postMembersMemberInvite: Operation<{ member: string }, Record<never
 };
 
 /** All types of problems. */
-export const getProblems: Operation<Record<never, never>, Record<never, never>, undefined, null> = {
+export const getProblems: Operation<Record<never, never>, Record<never, never>, undefined, Page<ProblemType>> = {
   method: 'GET',
   path: () => '/api/v1/problems',
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readProblemType),
   scope: null,
 };
 
 /** A type of problems. */
-export const getProblemsType: Operation<{ type: string }, Record<never, never>, undefined, null> = {
+export const getProblemsType: Operation<{ type: string }, Record<never, never>, undefined, ProblemType> = {
   method: 'GET',
   path: (names) => `/api/v1/problems/${encodeURIComponent(names.type)}`,
-  read: nothing,
+  read: readProblemType,
   scope: null,
 };
 
@@ -1122,34 +1566,34 @@ export const postSetup: Operation<Record<never, never>, Record<never, never>, Se
 };
 
 /** The tenant's keys of viewer tokens. */
-export const getSigningKeys: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, null> = {
+export const getSigningKeys: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, Page<SigningKey>> = {
   method: 'GET',
   path: () => '/api/v1/signing-keys',
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readSigningKey),
   scope: 'tokens:read',
 };
 
 /** Makes a key, which signs the tenant's next tokens, or registers the public part of one that the tenant has. */
-export const postSigningKeys: Operation<Record<never, never>, Record<never, never>, NewSigningKey, null> = {
+export const postSigningKeys: Operation<Record<never, never>, Record<never, never>, NewSigningKey, SigningKey> = {
   method: 'POST',
   path: () => '/api/v1/signing-keys',
-  read: nothing,
+  read: readSigningKey,
   scope: 'tokens:write',
 };
 
 /** A key. */
-export const getSigningKeysSigningKey: Operation<{ signing_key: string }, Record<never, never>, undefined, null> = {
+export const getSigningKeysSigningKey: Operation<{ signing_key: string }, Record<never, never>, undefined, SigningKey> = {
   method: 'GET',
   path: (names) => `/api/v1/signing-keys/${encodeURIComponent(names.signing_key)}`,
-  read: nothing,
+  read: readSigningKey,
   scope: 'tokens:read',
 };
 
 /** Changes the name of a key (RFC 7396). */
-export const patchSigningKeysSigningKey: Operation<{ signing_key: string }, Record<never, never>, SigningKeySettings, null> = {
+export const patchSigningKeysSigningKey: Operation<{ signing_key: string }, Record<never, never>, SigningKeySettings, SigningKey> = {
   method: 'PATCH',
   path: (names) => `/api/v1/signing-keys/${encodeURIComponent(names.signing_key)}`,
-  read: nothing,
+  read: readSigningKey,
   scope: 'tokens:write',
 };
 
@@ -1226,18 +1670,18 @@ export const deleteStreamsStreamBansBan: Operation<{ stream: string; ban: string
 };
 
 /** The frame (`iframe`) with a stream's player, for pages of other sites, and which sites may show it. With `needs_token`, a viewer token stands in place of TOKEN. */
-export const getStreamsStreamEmbed: Operation<{ stream: string }, { base_url?: string }, undefined, null> = {
+export const getStreamsStreamEmbed: Operation<{ stream: string }, { base_url?: string }, undefined, Frame> = {
   method: 'GET',
   path: (names) => `/api/v1/streams/${encodeURIComponent(names.stream)}/embed`,
-  read: nothing,
+  read: readFrame,
   scope: 'streams:read',
 };
 
 /** The newest messages of a stream's chat. */
-export const getStreamsStreamMessages: Operation<{ stream: string }, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, null> = {
+export const getStreamsStreamMessages: Operation<{ stream: string }, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, Page<Message>> = {
   method: 'GET',
   path: (names) => `/api/v1/streams/${encodeURIComponent(names.stream)}/messages`,
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readMessage),
   scope: 'chat:read',
 };
 
@@ -1282,46 +1726,46 @@ export const patchTenant: Operation<Record<never, never>, Record<never, never>, 
 };
 
 /** All tenants. */
-export const getTenants: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, null> = {
+export const getTenants: Operation<Record<never, never>, { limit?: number; cursor?: string; sort?: string; created_after?: number; created_before?: number; q?: string }, undefined, Page<Tenant>> = {
   method: 'GET',
   path: () => '/api/v1/tenants',
-  read: nothing,
+  read: /* @__PURE__ */ readPage(readTenant),
   scope: 'tenants:read',
 };
 
 /** Makes a tenant. */
-export const postTenants: Operation<Record<never, never>, Record<never, never>, NewTenant, null> = {
+export const postTenants: Operation<Record<never, never>, Record<never, never>, NewTenant, Tenant> = {
   method: 'POST',
   path: () => '/api/v1/tenants',
-  read: nothing,
+  read: readTenant,
   scope: 'tenants:write',
 };
 
 /** A tenant, by slug or identity. */
-export const getTenantsTenant: Operation<{ tenant: string }, Record<never, never>, undefined, null> = {
+export const getTenantsTenant: Operation<{ tenant: string }, Record<never, never>, undefined, Tenant> = {
   method: 'GET',
   path: (names) => `/api/v1/tenants/${encodeURIComponent(names.tenant)}`,
-  read: nothing,
+  read: readTenant,
   scope: 'tenants:read',
 };
 
 /** Changes a tenant (RFC 7396). */
-export const patchTenantsTenant: Operation<{ tenant: string }, Record<never, never>, TenantSettings, null> = {
+export const patchTenantsTenant: Operation<{ tenant: string }, Record<never, never>, TenantSettings, Tenant> = {
   method: 'PATCH',
   path: (names) => `/api/v1/tenants/${encodeURIComponent(names.tenant)}`,
-  read: nothing,
+  read: readTenant,
   scope: 'tenants:write',
 };
 
 /** Deletes a tenant with all that it has. First says what that is. */
-export const deleteTenantsTenant: Operation<{ tenant: string }, { confirm?: string }, undefined, null> = {
+export const deleteTenantsTenant: Operation<{ tenant: string }, { confirm?: string }, undefined, DeletedTenant> = {
   method: 'DELETE',
   path: (names) => `/api/v1/tenants/${encodeURIComponent(names.tenant)}`,
-  read: nothing,
+  read: readDeletedTenant,
   scope: 'tenants:write',
 };
 
-/** What the tenant may use, and what it uses now. Rates are means over some ten seconds, and storage has all copies of recordings. */
+/** What the tenant may use, and what it uses now. */
 export const getUsage: Operation<Record<never, never>, Record<never, never>, undefined, Usage> = {
   method: 'GET',
   path: () => '/api/v1/usage',
@@ -1338,10 +1782,10 @@ export const postViewerTokens: Operation<Record<never, never>, Record<never, nev
 };
 
 /** Takes viewer tokens back, everywhere within a second. */
-export const postViewerTokensRevoke: Operation<Record<never, never>, Record<never, never>, RevokedViewerTokens, null> = {
+export const postViewerTokensRevoke: Operation<Record<never, never>, Record<never, never>, RevokedViewerTokens, RevokedTokens> = {
   method: 'POST',
   path: () => '/api/v1/viewer-tokens/revoke',
-  read: nothing,
+  read: readRevokedTokens,
   scope: 'tokens:write',
 };
 
@@ -1362,10 +1806,10 @@ export const postWebhooks: Operation<Record<never, never>, Record<never, never>,
 };
 
 /** A webhook. */
-export const getWebhooksWebhook: Operation<{ webhook: string }, Record<never, never>, undefined, null> = {
+export const getWebhooksWebhook: Operation<{ webhook: string }, Record<never, never>, undefined, Webhook> = {
   method: 'GET',
   path: (names) => `/api/v1/webhooks/${encodeURIComponent(names.webhook)}`,
-  read: nothing,
+  read: readWebhook,
   scope: 'webhooks:read',
 };
 
@@ -1402,10 +1846,10 @@ export const postWebhooksWebhookDeliveriesDeliveryRedeliver: Operation<{ webhook
 };
 
 /** Sends the events of a time once more, as far as they are kept: 24 hours, at most 1,000 at once. Says from when to go on where there are more. */
-export const postWebhooksWebhookReplay: Operation<{ webhook: string }, Record<never, never>, Replay, null> = {
+export const postWebhooksWebhookReplay: Operation<{ webhook: string }, Record<never, never>, Replay, Replayed> = {
   method: 'POST',
   path: (names) => `/api/v1/webhooks/${encodeURIComponent(names.webhook)}/replay`,
-  read: nothing,
+  read: readReplayed,
   scope: 'webhooks:write',
 };
 
