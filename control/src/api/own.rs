@@ -93,14 +93,8 @@ pub(crate) async fn usage(State(shared): State<Arc<ControlState>>, call: Call) -
     let rows = shared.catalogue.belongings(&call.tenant.id).await?;
     let Usage { publishers, input_bps, egress_bps, storage_bytes } =
         shared.usage().remove(&call.tenant.slug).unwrap_or_default();
-    let used = Used {
-        streams: rows.streams,
-        api_keys: rows.api_keys,
-        publishers,
-        input_bps,
-        egress_bps,
-        storage_bytes,
-    };
+    let used =
+        Used { streams: rows.streams, api_keys: rows.api_keys, publishers, input_bps, egress_bps, storage_bytes };
     let answer = QuotaUsage { quota: QuotaSettings::of(&call.tenant.quota), used };
     Ok(respond(StatusCode::OK, &answer))
 }

@@ -785,13 +785,13 @@ export const readViewerToken: Read<ViewerToken> = /* @__PURE__ */ object(
 
 /** What a tenant may use; null: no limit of its own. */
 export interface Quota {
-  /** Bits per second to all viewers together. */
+  /** Bits per second to all viewers together. Above it, nobody else begins to watch. */
   egress_bps: number | null;
   /** Bits per second of all publishers together. */
   input_bps: number | null;
   /** Streams that are published at once. */
   publishers: number | null;
-  /** Bytes of recordings. */
+  /** Bytes of recordings on the disks of all nodes, copies included. Of more, the oldest go. */
   storage_bytes: number | null;
   /** Streams that exist. */
   streams: number | null;
@@ -866,14 +866,22 @@ export const readDeletedTenant: Read<DeletedTenant> = /* @__PURE__ */ object(
   },
 );
 
-/** What a tenant uses. */
+/** What a tenant uses now. Rates are means over some ten seconds, and storage has all copies of recordings. */
 export interface Used {
   api_keys: number;
+  egress_bps: number;
+  input_bps: number;
+  publishers: number;
+  storage_bytes: number;
   streams: number;
 }
 export const readUsed: Read<Used> = /* @__PURE__ */ object(
   {
     api_keys: integer,
+    egress_bps: integer,
+    input_bps: integer,
+    publishers: integer,
+    storage_bytes: integer,
     streams: integer,
   },
   {
@@ -1214,13 +1222,13 @@ export interface OwnSettings {
 
 /** What a tenant may use; null: no limit of its own. */
 export interface QuotaGiven {
-  /** Bits per second to all viewers together. */
+  /** Bits per second to all viewers together. Above it, nobody else begins to watch. */
   egress_bps?: number | null;
   /** Bits per second of all publishers together. */
   input_bps?: number | null;
   /** Streams that are published at once. */
   publishers?: number | null;
-  /** Bytes of recordings. */
+  /** Bytes of recordings on the disks of all nodes, copies included. Of more, the oldest go. */
   storage_bytes?: number | null;
   /** Streams that exist. */
   streams?: number | null;
