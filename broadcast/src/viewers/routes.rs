@@ -313,7 +313,7 @@ struct Page {
 }
 
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
-    let seen = match site.waiting.ensure_seen(&site.settings.access, request.headers()).await {
+    let seen = match site.waiting.ensure_seen(site.settings.access.reflected(), request.headers()).await {
         Ok(seen) => seen,
         Err(refusal) => return refusal,
     };
@@ -358,7 +358,7 @@ fn not_signed_in() -> Response {
 }
 
 async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    let seen = match site.waiting.ensure_seen(&site.settings.access, request.headers()).await {
+    let seen = match site.waiting.ensure_seen(site.settings.access.reflected(), request.headers()).await {
         Ok(seen) => seen,
         Err(refusal) => return refusal,
     };

@@ -5,9 +5,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use node::problem::Type;
 use node::wait::{self, METADATA, wanted};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use super::entrance::AccessControl;
 use super::respond;
 
 /// Requests that wait for the log at once: programs do, and players do not.
@@ -24,18 +23,17 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// Waits for what a request wants to see. Returns the entry that is wanted, and a newer one, or the same, that is here.
+    /// Waits until the node reflects what a request wants to see. Returns the entry that is wanted, and a newer one, or the same, that is here.
     ///
     /// # Errors
     /// With the answer, when the request says no number, when the entry does not come, and when too many wait.
     pub(super) async fn ensure_seen(
         &self,
-        access: &AccessControl,
+        mut reflected: watch::Receiver<u64>,
         headers: &HeaderMap,
     ) -> Result<(u64, u64), Response> {
         let malformed = |detail| respond::problem(Type::Malformed, detail);
         let wanted = wanted(headers).map_err(malformed)?.unwrap_or(0);
-        let mut reflected = access.reflected();
         if *reflected.borrow() < wanted {
             let behind = || {
                 respond::problem(
