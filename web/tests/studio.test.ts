@@ -53,6 +53,7 @@ function fill(origin: StudioOrigin): void {
       hint: 'sc_…9x2f',
       expires_at: at + 86_400_000 * 30,
       last_used_at: at - 600_000,
+      overlap_until_at: null,
       version: 1,
       created_at: at,
     },
@@ -63,6 +64,7 @@ function fill(origin: StudioOrigin): void {
       hint: 'sc_…m41c',
       expires_at: null,
       last_used_at: null,
+      overlap_until_at: null,
       version: 1,
       created_at: at,
     },
@@ -73,7 +75,15 @@ function fill(origin: StudioOrigin): void {
     { ...member, id: 'mem_2', name: 'Grace', state: 'suspended', subject: 'grace', invite_until_at: null },
     { ...member, id: 'mem_3', name: LONG, state: 'invited', subject: null, invite_until_at: at + 86_400_000 },
   ];
-  const webhook = { types: ['*'], state: 'active', version: 1, created_at: at };
+  const webhook = {
+    types: ['*'],
+    state: 'active',
+    disabled_reason: null,
+    failing_since_at: null,
+    overlap_until_at: null,
+    version: 1,
+    created_at: at,
+  };
   origin.webhooks = [
     {
       ...webhook,

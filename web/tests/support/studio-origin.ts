@@ -38,6 +38,7 @@ const PASSWORD = 'a long enough password';
 const now = (): number => Date.now();
 
 export const liveInput = (warnings: unknown[] = []): object => ({
+  stream: 'choir.concert',
   ingest: 'ingest1',
   at: now(),
   connected_at: now() - 3_600_000,
@@ -82,6 +83,7 @@ export function stream(name: string, more: object = {}): Row {
     visibility: 'public',
     origins: ['https://parish.example'],
     embed: 'listed',
+    chat: { on: false, slow_s: 0, writers: 'everybody' },
     live: { state: 'idle' },
     input: null,
     ...more,
@@ -231,7 +233,14 @@ export class StudioOrigin {
     if (noun === 'usage')
       return say(200, {
         quota: { streams: 10, publishers: 2, input_bps: 20_000_000, egress_bps: null, storage_bytes: null },
-        used: { streams: this.streams.length, api_keys: this.keys.length },
+        used: {
+          streams: this.streams.length,
+          api_keys: this.keys.length,
+          publishers: 1,
+          input_bps: 6_020_000,
+          egress_bps: 1_200_000_000,
+          storage_bytes: 48_000_000_000,
+        },
       });
     const lists: Record<string, Row[]> = {
       streams: this.streams,
@@ -321,6 +330,7 @@ export class StudioOrigin {
       scopes: ['streams:read'],
       expires_at: null,
       last_used_at: null,
+      overlap_until_at: null,
       state: 'active',
       ...body,
       ...base,
