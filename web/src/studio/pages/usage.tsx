@@ -1,6 +1,6 @@
 /** `/studio/settings/usage`: what the tenant has, and what it may have. */
 
-import { getUsage, type Quota, type Usage } from '../../api/generated/api';
+import { getUsage, type Usage } from '../../api/generated/api';
 import { ask } from '../../api/request';
 import { watch } from '../../api/resource';
 import { bitrate, integer } from '../../format';
@@ -22,25 +22,28 @@ const bytes = (count: number): string =>
       ? t.valueGb((count / 1e9).toFixed(1))
       : t.valueMb(Math.round(count / 1e6));
 
-/** Quotas that limit something, as text. Pure. */
-export function limits(quota: Quota): Array<readonly [label: string, value: string]> {
-  const all = [
-    [t.publishersAtOnce, quota.publishers, integer],
-    [t.incomingBitRate, quota.input_bps, bitrate],
-    [t.bitRateToViewers, quota.egress_bps, bitrate],
-    [t.recordings, quota.storage_bytes, bytes],
-  ] as const;
-  return all.flatMap(([label, value, format]) => (value === null ? [] : [[label, format(value)] as const]));
+type Line = readonly [label: string, used: number, of: number | null, format: (value: number) => string];
+
+/** What the tenant uses, and the most of it that it may use; null: as much as it likes. Pure. */
+export function lines({ quota, used }: Usage): Line[] {
+  return [
+    [common.streams, used.streams, quota.streams, integer],
+    [t.publishersAtOnce, used.publishers, quota.publishers, integer],
+    [t.incomingBitRate, used.input_bps, quota.input_bps, bitrate],
+    [t.bitRateToViewers, used.egress_bps, quota.egress_bps, bitrate],
+    [t.recordings, used.storage_bytes, quota.storage_bytes, bytes],
+    [common.apiKeys, used.api_keys, null, integer],
+  ];
 }
 
-function Used({ label, used, of }: { label: string; used: number; of: number | null }) {
-  const share = of === null || of === 0 ? null : Math.min(1, used / of);
+function Used({ line: [label, used, of, format] }: { line: Line }) {
+  const share = of === null ? null : of === 0 ? 1 : Math.min(1, used / of);
   return (
     <div class={`stat ${share !== null && share >= NEAR ? 'stat-warn' : ''}`}>
       <dt>{label}</dt>
       <dd>
-        <span class="stat-value">{integer(used)}</span>
-        <span class="stat-note">{of === null ? 'no limit' : `of ${integer(of)}`}</span>
+        <span class="stat-value">{format(used)}</span>
+        <span class="stat-note">{of === null ? t.noLimit : t.ofValue(format(of))}</span>
         {share !== null && (
           <svg
             class="bar"
@@ -59,29 +62,14 @@ function Used({ label, used, of }: { label: string; used: number; of: number | n
 }
 
 function Figures({ usage }: { usage: Usage }) {
-  const others = limits(usage.quota);
   return (
     <>
       <dl class="stats stats-wide">
-        <Used label={common.streams} used={usage.used.streams} of={usage.quota.streams} />
-        <Used label={common.apiKeys} used={usage.used.api_keys} of={null} />
+        {lines(usage).map((line) => (
+          <Used key={line[0]} line={line} />
+        ))}
       </dl>
-      <section class="panel" aria-labelledby="limits-title">
-        <h2 id="limits-title">{t.limits}</h2>
-        {others.length === 0 ? (
-          <p>{t.noOtherLimitIsSetFor}</p>
-        ) : (
-          <dl class="rows">
-            {others.map(([label, value]) => (
-              <div key={label} class="row">
-                <dt>{label}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-          </dl>
-        )}
-        <p class="panel-note">{t.theOperatorSetsLimitsAskThem}</p>
-      </section>
+      <p class="panel-note">{t.theOperatorSetsLimitsAskThem}</p>
     </>
   );
 }
