@@ -80,6 +80,8 @@ const seen = async (what, locator, state = 'visible') => {
 const message = (page, text) => page.locator('.chat-message', { hasText: text });
 const write = async (page, text) => {
   await page.getByLabel('Message', { exact: true }).fill(text);
+  // While the page connects, or for a second after a message, nothing is sent, and the button says so.
+  await page.locator('.chat-send[aria-disabled="false"]').waitFor();
   await page.keyboard.press('Enter');
 };
 

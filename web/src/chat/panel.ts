@@ -307,8 +307,12 @@ export class Chat {
         const pause = account?.moderates ? 0 : this.#state.slowSeconds;
         this.#waitUntilMs = performance.now() + pause * 1_000;
         this.#toEnd();
-      } else await this.#refused(answer);
+      } else {
+        this.#waitUntilMs = performance.now();
+        await this.#refused(answer);
+      }
     } catch {
+      this.#waitUntilMs = performance.now();
       this.#problem = say.notSent;
     }
     this.#draw();
