@@ -22,7 +22,11 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create(flags) => {
             let admin = Admin::connect(&flags.admin)?;
-            let made = admin.api(Method::POST, "/viewer-tokens", Some(&flags.of.tenant), Some(wanted(&flags))).await?;
+            let (tenant, streams) = (&flags.of.tenant, flags.streams.join(", "));
+            let made = admin.api(Method::POST, "/viewer-tokens", Some(tenant), Some(wanted(&flags))).await;
+            let made = made.with_context(|| {
+                format!("no token for {streams} of tenant {tenant} (streams of another tenant need --tenant)")
+            })?;
             admin.print(&made, shown)
         }
         TokenCommand::Revoke { id, sub, up_to_ver, stream, of, admin } => {
