@@ -24,6 +24,7 @@ mod target;
 mod transport;
 mod upstream;
 mod viewer;
+mod written;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What happens to one request: pick a node, pass it on, try another when the node fails, tell the viewer where it is.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acceptor::Census;
 use access::RequestPath;
@@ -14,6 +14,7 @@ use node::control_routes::{Answerer, answerer};
 use node::http::{ELSEWHERE, LEADER, STOPPING};
 use node::priority::{self, Hint, Priority};
 use node::problem::{self, Type};
+use node::wait::WAIT;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -32,6 +33,7 @@ use crate::sticky::{self, StickyKey, Token};
 use crate::target::Target;
 use crate::upstream::{self, Trust};
 use crate::viewer;
+use crate::written::Written;
 
 /// Most nodes that one request is tried on.
 const NODES_TRIED_MAX: usize = 4;
@@ -66,6 +68,9 @@ const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
 /// The control node does not lead, and has done nothing.
 const DOES_NOT_LEAD: ErrorType = ErrorType::Custom("DoesNotLead");
 
+/// Where the API begins.
+const API: &str = "/api/v1/";
+
 /// The proxy's filters.
 pub(crate) struct Balancer {
     members: Arc<Members>,
@@ -77,6 +82,7 @@ pub(crate) struct Balancer {
     /// What viewers share.
     sharing: Arc<Sharing>,
     answered: Arc<Answered>,
+    written: Written,
 }
 
 impl Balancer {
@@ -88,7 +94,7 @@ impl Balancer {
         (sharing, stopping): (Arc<Sharing>, CancellationToken),
     ) -> Self {
         let (requests, answered) = (Census::new(usize::MAX, requests_max), Arc::default());
-        Self { members, sticky, trust, stopping, requests, sharing, answered }
+        Self { members, sticky, trust, stopping, requests, sharing, answered, written: Written::default() }
     }
 
     /// The shortest way to answers that are kept.
@@ -366,6 +372,15 @@ impl ProxyHttp for Balancer {
         upstream.insert_header("x-forwarded-proto", "https")?;
         // What one viewer wants first must not delay others on the same connection to the node.
         upstream.remove_header(priority::NAME);
+        // Only a client that has a credential writes, and reads the API.
+        let header = session.req_header();
+        let may_wait = header.method.is_safe() && header.uri.path().starts_with(API);
+        if may_wait
+            && !header.headers.contains_key(WAIT)
+            && let Some(entry) = self.written.wanted(&header.headers, Instant::now())
+        {
+            upstream.insert_header(WAIT, entry.to_string())?;
+        }
         Ok(())
     }
 
@@ -403,7 +418,13 @@ impl ProxyHttp for Balancer {
         match (&request.report, request.tried.last()) {
             // The filters of those who wait do the rest.
             (Some(report), Some(node)) => report.answered(Source { node: node.clone(), among: request.among }),
-            _ => self.begins(session, response, request).await?,
+            _ => {
+                let asked = session.req_header();
+                if request.is_for_control && response.status.is_success() {
+                    self.written.answered(&asked.method, &asked.headers, &response.headers, Instant::now());
+                }
+                self.begins(session, response, request).await?;
+            }
         }
         Ok(())
     }

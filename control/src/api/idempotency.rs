@@ -125,3 +125,20 @@ fn open(kept: &KeptAnswer, secret: &[u8; 32]) -> Result<Asked, Problem> {
     };
     opened().ok_or_else(|| Problem::new(Type::Internal, "the answer that was kept cannot be read"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_answer_is_the_first_one_to_the_last_bit() {
+        let (tenant, key, request) = (Id::default_tenant(), "k".to_owned(), "r".to_owned());
+        let begun = UnderWay::default().begin(&tenant, &key).unwrap();
+        let replay = Replay { tenant, key, request, secret: [7; 32], _begun: begun };
+        // A parser of numbers that is fast rather than exact takes the first of these for its neighbour.
+        let answer = serde_json::json!({ "ratios": [0.393_199_310_302_734_36, 0.1, f64::MAX, f64::MIN_POSITIVE] });
+        let kept = replay.keep(StatusCode::CREATED, &answer, UnixMillis(0)).unwrap();
+        let Asked::Again(status, again) = open(&kept, &replay.secret).unwrap() else { panic!("it was answered") };
+        assert_eq!((status, again), (StatusCode::CREATED, answer));
+    }
+}

@@ -35,7 +35,7 @@ pub fn answerer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Answerer {
         Method::GET | Method::HEAD if headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION) => {
             Answerer::Control
         }
-        Method::GET | Method::HEAD if has_session(headers) => Answerer::ControlElseNode,
+        Method::GET | Method::HEAD if session_of(headers).is_some() => Answerer::ControlElseNode,
         Method::GET | Method::HEAD => Answerer::Node,
         // A browser asks before it sends a change, or a credential.
         Method::OPTIONS if !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => Answerer::Node,
@@ -43,9 +43,10 @@ pub fn answerer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Answerer {
     }
 }
 
-fn has_session(headers: &HeaderMap) -> bool {
+/// What shows who is signed in, not yet checked.
+pub fn session_of(headers: &HeaderMap) -> Option<&str> {
     let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(';')).any(|pair| pair.trim().starts_with(SESSION))
+    texts.flat_map(|text| text.split(';')).find_map(|pair| pair.trim().strip_prefix(SESSION))
 }
 
 /// Whether a path is where viewers of a stream write, with a viewer's token before it or without.

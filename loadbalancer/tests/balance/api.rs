@@ -12,6 +12,7 @@ use messages::Role;
 use node::CancellationToken;
 use node::http::{LEADER, Limits, Peer};
 use node::presence::PresenceParts;
+use node::wait::{METADATA, WAIT};
 use reqwest::{Method, StatusCode};
 
 use crate::cluster::{Cluster, PATIENCE, within};
@@ -86,6 +87,43 @@ async fn control_gets_changes_and_credentials_over_mutual_tls_and_nodes_the_rest
     let away = async { while ask(Method::GET, "tenants", None, "").await.0 != StatusCode::SERVICE_UNAVAILABLE {} };
     within("control is away", away).await;
     assert_eq!(ask(Method::GET, "streams", None, "").await.2, "b1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_written_reads_it_on_any_node_and_nobody_else_waits() {
+    let cluster = Cluster::start(&NODES).await;
+    let base = format!("https://{}", cluster.balancer().await);
+    let viewer = cluster.viewer();
+    let wait = async |request: Request| {
+        request.headers().get(WAIT).map_or("nothing", |value| value.to_str().unwrap()).to_owned()
+    };
+    let _b1 = cluster.node("b1", Router::new().fallback(wait), Limits::default()).await;
+    let writes = Router::new().fallback(|method: Method| async move {
+        let status = if method == Method::DELETE { StatusCode::CONFLICT } else { StatusCode::CREATED };
+        (status, [(METADATA, if method == Method::PUT { "9" } else { "7" })], "done")
+    });
+    let (_serving, _context) = control_saying(&cluster, "c1", writes).await;
+    let ask = async |method: Method, path: &str, key: Option<&str>, wait: Option<&str>| {
+        let request = viewer.request(method, format!("{base}{path}"));
+        let request = if let Some(key) = key { request.header("x-api-key", key) } else { request };
+        let request = if let Some(wait) = wait { request.header(WAIT, wait) } else { request };
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let public = "/api/v1/streams?view=public";
+    let read = async |key, wait| ask(Method::GET, public, key, wait).await.1;
+    let write = async |method| ask(method, "/api/v1/streams/hall", Some("sc_a"), None).await.0;
+    within("b1 is found", async { while read(None, None).await != "nothing" {} }).await;
+    within("control is found", async { while write(Method::DELETE).await != StatusCode::CONFLICT {} }).await;
+    assert_eq!(read(Some("sc_a"), None).await, "nothing", "what was refused changed nothing");
+
+    assert_eq!(write(Method::PATCH).await, StatusCode::CREATED);
+    assert_eq!(read(Some("sc_a"), None).await, "7");
+    assert_eq!(read(Some("sc_a"), Some("4")).await, "4", "the client says what it has seen");
+    assert_eq!((read(Some("sc_b"), None).await, read(None, None).await), ("nothing".to_owned(), "nothing".to_owned()));
+    assert_eq!(write(Method::PUT).await, StatusCode::CREATED);
+    assert_eq!(read(Some("sc_a"), None).await, "9");
+    assert_eq!(ask(Method::GET, "/live/hall/index.m3u8", Some("sc_a"), None).await.1, "nothing", "media do not wait");
 }
 
 /// A POST, too: a control node that does not lead has done nothing.
