@@ -21,6 +21,8 @@ use crate::nodes::{DataPlane, Nodes};
 /// How long the nodes may take to answer. The pipeline holds back the first 2.5 s of a session before anything is sealed, so this
 /// wait delays nothing.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same while media waits for the answer: as long as a part lasts.
+const ASK_SOON_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Longest epoch file, in bytes: 20 digits, and a line end that an editor may have added.
 const EPOCH_BYTES_MAX: usize = 32;
@@ -52,6 +54,9 @@ pub(crate) struct Heads {
 pub(crate) enum Ask {
     /// Where the log stands now.
     Head,
+    /// Whether our log is still the newest one: another ingest may have continued it while we slept or reached no node. Media waits for
+    /// the answer.
+    StillOurs,
     /// Where the log stands, and stays until we open an epoch. Without the fence, an ingest that was taken for gone could wake meanwhile,
     /// and viewers would see what it seals and then lose it.
     Fence,
@@ -162,11 +167,12 @@ impl Heads {
     async fn ask(&self, plane: DataPlane, stream: &StreamId, ask: Ask) -> Option<Option<NodeHead>> {
         let http = self.clients.to(&plane.node).ok()?;
         let log = format!("{}/live/{stream}", plane.url);
-        let request = match ask {
-            Ask::Head => http.get(format!("{log}/head")),
-            Ask::Fence => http.post(format!("{log}/fence")),
+        let (request, timeout) = match ask {
+            Ask::Head => (http.get(format!("{log}/head")), ASK_TIMEOUT),
+            Ask::StillOurs => (http.get(format!("{log}/head")), ASK_SOON_TIMEOUT),
+            Ask::Fence => (http.post(format!("{log}/fence")), ASK_TIMEOUT),
         };
-        let answer = request.timeout(ASK_TIMEOUT).send().await.ok()?;
+        let answer = request.timeout(timeout).send().await.ok()?;
         let is_remembered = answer.headers().contains_key(REMEMBERED);
         let cose = read_answer(answer, seal::limits::SEAL_BYTES_MAX).await.ok()?;
         Some(cose.map(|cose| NodeHead { cose, is_remembered }))

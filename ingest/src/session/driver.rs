@@ -271,6 +271,7 @@ impl Driver {
             Output::Shed(rendition) => self.with_pipeline(|input| input.shed(&rendition)),
             Output::EncodeAnew(run) => self.with_pipeline(|input| input.encode_anew(run)),
             Output::Opened(epoch) => self.peer_ingests.opened(epoch),
+            Output::Superseded => self.peer_ingests.superseded(),
             Output::Announce(session) => self.announcer.say(session),
             Output::FallSilent => self.announcer.fall_silent(),
             Output::Alert(reason, detail) => {

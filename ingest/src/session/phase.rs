@@ -88,6 +88,8 @@ pub(super) enum Output {
     EncodeAnew(u64),
     /// Tell the other ingests that an epoch of ours has begun.
     Opened(Epoch),
+    /// The nodes have a newer epoch of another ingest: stand by for it.
+    Superseded,
     /// Announce the session on the bus from now on.
     Announce(SessionInfo),
     /// Announce nothing from now on.

@@ -44,6 +44,22 @@ fn media_of_publishers(world: &World) -> usize {
     world.admitted.iter().filter(has_media).count()
 }
 
+/// As one that slept does: its source has paused by then.
+#[test]
+fn ingest_whose_log_another_has_continued_voids_nothing_of_it_and_stands_by() {
+    let mut world = run(&[Op::Play(30), Op::Answer, Op::Play(30)]);
+    assert!(media_of_publishers(&world) > 0);
+    world.step(&Op::OtherSeals(50));
+    let (continued, begun) = (world.admitted.clone(), world.begun());
+    world.is_deaf = true;
+    [Op::Break, Op::Play(5), Op::Answer, Op::Play(30)].iter().for_each(|op| world.step(op));
+    assert_eq!((world.admitted.len(), world.begun()), (continued.len(), begun), "an epoch would have voided them");
+    assert_eq!(world.duty(), Duty::Standby);
+    // The other one is gone.
+    [Op::TakeTurn, Op::Answer, Op::Play(30), Op::Answer].iter().for_each(|op| world.step(op));
+    assert!(world.admitted.starts_with(&continued) && world.admitted.len() > continued.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

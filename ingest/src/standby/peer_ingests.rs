@@ -10,7 +10,7 @@ use bus::Subscription;
 use media::{Epoch, NodeId, StreamId};
 use messages::{SessionInfo, Topic};
 use node::CancellationToken;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::DropGuard;
@@ -42,6 +42,7 @@ pub(crate) struct Peers {
 pub(crate) struct PeerIngests {
     duty: watch::Receiver<Duty>,
     ours: watch::Sender<Option<Epoch>>,
+    superseded: Arc<Notify>,
     _stop: DropGuard,
 }
 
@@ -49,6 +50,7 @@ impl PeerIngests {
     /// `conflict` is the newest of our seals that a node refused.
     pub(crate) fn start(peers: Peers, stream: StreamId, conflict: watch::Receiver<Option<LogPlace>>) -> Self {
         let (duty, ours) = (watch::Sender::new(Duty::Active), watch::Sender::new(None));
+        let superseded = Arc::<Notify>::default();
         let stop = CancellationToken::new();
         let watching = Watching {
             turn: Turn::new(peers.context.id.clone()),
@@ -59,9 +61,10 @@ impl PeerIngests {
             asked_at: None,
             duty: duty.clone(),
         };
-        let (task, stopping) = (watching.run(conflict, ours.subscribe()), stop.clone());
+        let task = watching.run(conflict, ours.subscribe(), Arc::clone(&superseded));
+        let stopping = stop.clone();
         tokio::spawn(async move { stopping.run_until_cancelled(task).await });
-        Self { duty: duty.subscribe(), ours, _stop: stop.drop_guard() }
+        Self { duty: duty.subscribe(), ours, superseded, _stop: stop.drop_guard() }
     }
 
     /// What to do with the media that comes in.
@@ -86,6 +89,11 @@ impl PeerIngests {
     pub(crate) fn opened(&self, epoch: Epoch) {
         self.ours.send_replace(Some(epoch));
     }
+
+    /// The nodes have a newer epoch of another ingest, of which we may not have heard.
+    pub(crate) fn superseded(&self) {
+        self.superseded.notify_one();
+    }
 }
 
 struct Watching {
@@ -100,7 +108,12 @@ struct Watching {
 }
 
 impl Watching {
-    async fn run(mut self, mut conflict: watch::Receiver<Option<LogPlace>>, mut ours: watch::Receiver<Option<Epoch>>) {
+    async fn run(
+        mut self,
+        mut conflict: watch::Receiver<Option<LogPlace>>,
+        mut ours: watch::Receiver<Option<Epoch>>,
+        superseded: Arc<Notify>,
+    ) {
         let context = &self.peers.context;
         let (clock, topic) = (context.clock, context.prefix.name(&Topic::Session(self.stream.clone())));
         let mut sessions: Subscription = match context.bus.subscribe(&topic).await {
@@ -134,6 +147,7 @@ impl Watching {
                         self.turn.superseded(clock.elapsed());
                     }
                 }
+                () = superseded.notified() => self.turn.superseded(clock.elapsed()),
                 changed = ours.changed() => match changed {
                     Ok(()) => self.turn.opened(ours.borrow_and_update().unwrap_or_default()),
                     Err(_) => return,

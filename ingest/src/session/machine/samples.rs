@@ -182,10 +182,11 @@ impl StreamMachine {
 
     /// Asks the nodes again if our own log does not say what the epoch builds on. What they said when the publisher connected is seconds
     /// old: another ingest of which we have not heard may have sealed since. The fence keeps it from sealing more, which viewers would see
-    /// and then lose.
+    /// and then lose. Where our own log says it, the other one may have continued that, if we slept.
     fn ask_for_base(&mut self) {
         match (self.log.newest(), self.has_peers) {
-            (Some(_), _) => {}
+            (Some(_), false) => {}
+            (Some(_), true) => self.ask(Ask::StillOurs),
             (None, true) => self.ask(Ask::Fence),
             (None, false) if self.is_asking => {}
             (None, false) => self.ask(Ask::Head),
@@ -206,6 +207,13 @@ impl StreamMachine {
             (Err(error), Media::Opening(_) | Media::TakingOver(_)) => return self.check(Err(error), now),
             (_, Media::Nowhere | Media::Beginning | Media::Log | Media::Backlog(_)) => return,
         };
+        // An ingest that takes over has left its own log.
+        let is_continued = |(ours, _)| ground.found.admitted.is_some_and(|admitted| admitted.epoch > ours);
+        if self.log.newest().is_some_and(is_continued) {
+            tracing::info!("another ingest has continued the log meanwhile");
+            self.say(Output::Superseded);
+            return self.turn(Duty::Standby, now);
+        }
         if let Media::TakingOver(backlog) = &mut run.media {
             let backlog = std::mem::take(backlog);
             run.media = resume(backlog, run.origin.unwrap_or_default(), &ground);

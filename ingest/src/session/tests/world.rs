@@ -184,6 +184,8 @@ pub(super) struct World {
     pub(super) is_stopping: bool,
     pub(super) is_over: bool,
     has_ended: bool,
+    /// Refusals of nodes come too late to be of use.
+    pub(super) is_deaf: bool,
     /// A node has refused our seal, and the other ingests' watch has not noticed yet.
     is_superseded: bool,
     /// It stood by since its newest seal, so it has no log that it could end.
@@ -225,6 +227,7 @@ impl World {
             is_stopping: false,
             is_over: false,
             has_ended: false,
+            is_deaf: false,
             is_superseded: false,
             has_left: false,
             closed: Vec::new(),
@@ -236,6 +239,15 @@ impl World {
 
     pub(super) fn head(&self) -> Option<&Sealed> {
         self.admitted.last()
+    }
+
+    pub(super) const fn duty(&self) -> Duty {
+        self.duty
+    }
+
+    /// How many epochs we have begun.
+    pub(super) const fn begun(&self) -> usize {
+        self.epochs.len()
     }
 
     fn found(&self) -> Found {
@@ -318,6 +330,7 @@ impl World {
                 assert!(self.pipeline.is_none(), "a pipeline is left behind");
                 self.is_over = true;
             }
+            Output::Superseded => self.is_superseded = true,
             Output::Shed(_) | Output::EncodeAnew(_) | Output::Opened(_) | Output::FallSilent | Output::Alert(..) => {}
         }
         None
@@ -343,6 +356,9 @@ impl World {
             let is_others = self.head().is_some_and(|head| others.iter().any(|other| other == head));
             assert!(is_others, "nodes refuse {place:?}: {refusal}");
             drop(others);
+            if self.is_deaf {
+                return None;
+            }
             self.refused = self.refused.max(Some(place));
             self.is_superseded = true;
             return self.refused.map(Input::Refused);
