@@ -25,6 +25,7 @@ mod owners;
 mod pages;
 mod people;
 mod policy;
+mod publish;
 mod refusal;
 mod restored;
 mod root;

@@ -10,6 +10,7 @@ use messages::{MacForm, Role};
 use metadata::{
     Body, EntrySequence, Member, NodePolicy, PageSettings, StreamKeyMac, StreamSettings, View, Visibility, kind,
 };
+use node::publish_url::PublishUrl;
 use serde::Deserialize;
 
 use crate::ControlState;
@@ -38,7 +39,7 @@ pub(crate) const ACKNOWLEDGE_WAIT_MIN: Duration = Duration::from_millis(700);
 pub(crate) struct SelfReport {
     /// Newest level of rows that its software understands.
     pub(crate) level: u64,
-    /// Where browsers reach it, if they do.
+    /// Where browsers reach it, if they do; of an ingest, where publishers do.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
     #[serde(default)]
@@ -170,10 +171,17 @@ impl ControlState {
         if let Some(trust) = &report.trust {
             self.ensure_same_trust(&node, trust)?;
         }
-        if let Some(url) = &report.public_url
-            && !self.may_be_public(url, &shown.names)
-        {
-            return Err(NotAdmitted::PublicUrl { node, url: url.clone() });
+        match &report.public_url {
+            // Whoever publishes there tells it the key in any case.
+            Some(url) if role == Role::Ingest => {
+                if let Err(error) = url.parse::<PublishUrl>() {
+                    return Err(NotAdmitted::PublishUrl { node, url: self::shown(url), error });
+                }
+            }
+            Some(url) if !self.may_be_public(url, &shown.names) => {
+                return Err(NotAdmitted::PublicUrl { node, url: url.clone() });
+            }
+            Some(_) | None => {}
         }
         // A member of role control may do everything that the operator may.
         let may_be_new = role != Role::Control && self.is_of_the_beginning(shown);

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use media::{ClusterId, Digest, NodeId};
 use messages::Role;
 use metadata::{Body, EntrySequence, Member, View};
+use node::publish_url::NoPublishUrl;
 use node::{CancellationToken, files, tls};
 use rustls_pki_types::CertificateDer;
 use seal::KeyId;
@@ -60,6 +61,8 @@ pub(crate) enum NotAdmitted {
          role.control.public_hosts"
     )]
     PublicUrl { node: NodeId, url: String },
+    #[error("publishers cannot be sent to {url:?} of {node}: {error}")]
+    PublishUrl { node: NodeId, url: String, error: NoPublishUrl },
     #[error(transparent)]
     Log(#[from] anyhow::Error),
 }

@@ -10,6 +10,8 @@ use cluster::owners::Replicas;
 use issuers::{Bounds, Issuers};
 use media::segmenter::{PART_TARGET_MS, Targets};
 use node::clock::Clock;
+use node::config::HOST_NAME;
+use node::publish_url::PublishUrl;
 use outbound::{Outbound, Policy, Trust};
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -33,6 +35,10 @@ pub struct Config {
     pub rtmps_listen: Option<SocketAddr>,
     /// RTMP application that publishers name in their URL. Default `live`.
     pub application: String,
+    /// Where publishers reach this ingest, as `rtmp://HOST:PORT/APPLICATION` or with `rtmps`: whoever gets a stream key is shown it. The
+    /// host `0.0.0.0` stands for the one at which they reach the cluster, and `{hostname}` is the machine's or container's name. Default:
+    /// `rtmp://0.0.0.0:PORT/APPLICATION`, or `rtmps` with the port of `rtmps_listen` if there is one.
+    pub public_url: Option<String>,
     /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order; at least one. The bus never names a
     /// control node. In the file: `control` at its top level.
     #[serde(skip)]
@@ -125,6 +131,7 @@ impl Default for Config {
             rtmp_listen: SocketAddr::from(([0, 0, 0, 0], 1935)),
             rtmps_listen: None,
             application: "live".to_owned(),
+            public_url: None,
             control: Vec::new(),
             root_key: PathBuf::from("root.pub"),
             reconnect_grace_s: 30,
@@ -186,6 +193,11 @@ impl Config {
             self.part_target_ms
         );
         anyhow::ensure!(!self.application.is_empty(), "role.ingest.application is empty");
+        if let Some(url) = &self.public_url {
+            // The machine's name takes the placeholder's place when the node starts.
+            let checked = url.replace(HOST_NAME, "host").parse::<PublishUrl>();
+            checked.map_err(|error| anyhow::anyhow!("role.ingest.public_url = {url:?}: {error}"))?;
+        }
         anyhow::ensure!(
             self.slate_picture.is_none() || self.outage == DuringOutage::Slate,
             "role.ingest.slate_picture is never shown: it needs role.ingest.outage = \"slate\""
@@ -257,6 +269,8 @@ mod tests {
         assert_eq!(silence, "role.ingest.takeover_silence_s = 0 is not in 1 to 3600");
         assert!(error(|c| c.part_target_ms = 199).starts_with("part_target_ms = 199 "));
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
+        let url = error(|c| c.public_url = Some("http://a/live".to_owned()));
+        assert!(url.starts_with("role.ingest.public_url = \"http://a/live\": use rtmp://"), "{url}");
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));
         assert!(error(|c| c.pipeline.cpu_share_percent = 0).contains("role.ingest.pipeline.cpu_share_percent"));
         assert!(error(|c| c.pipeline.rungs = Some(Vec::new())).starts_with("role.ingest.pipeline.rungs (count) = 0 "));

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result};
 use issuers::{Issuers, Known};
 use messages::Role;
 use node::CancellationToken;
+use node::config::with_host_name;
+use node::publish_url::PublishUrl;
 use node::tls::Clients;
 use replica::{Log, Membership, Report, Rules};
 use seal::RootPublicKey;
@@ -22,6 +24,14 @@ use crate::report::stats::StatusBoard;
 use crate::rtmp_server::Server;
 use crate::session::{Handles, drive};
 use crate::{Config, pipeline};
+
+/// Where publishers reach the ingest: what is configured, or else the port, at whatever host the cluster is reached. An application that a
+/// URL would have to escape is not named.
+fn public_url(config: &Config, server: &Server) -> Option<String> {
+    let (is_secure, address) = server.secure_address().map_or((false, server.address()), |address| (true, address));
+    let anywhere = || PublishUrl::anywhere(is_secure, address.port(), &config.application).ok();
+    config.public_url.clone().or_else(|| anywhere().map(|url| url.to_string()))
+}
 
 /// An ingest node: its listener is bound, nothing runs yet.
 pub struct Ingest {
@@ -48,8 +58,11 @@ impl Ingest {
     /// # Errors
     /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, an issuer is not valid, or the
     /// address is taken; names which.
-    pub async fn load(config: Config, context: node::Context) -> Result<Self> {
+    pub async fn load(mut config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
+        if let Some(url) = &mut config.public_url {
+            *url = with_host_name(url)?;
+        }
         anyhow::ensure!(
             !config.control.is_empty(),
             "no control node is configured, and nothing else says where one is: \
@@ -90,12 +103,13 @@ impl Ingest {
         let root = root_key(&config.root_key)?;
         let log = Log::open(&context.data.join("metadata.db"), &context, root).await?;
         let authority = Authority::load(&context, Arc::clone(&log), &config.control)?;
+        let public_url = public_url(&config, &server);
         let membership = Membership {
             log: Arc::clone(&log),
             node: context.clone(),
             cluster: nodes.cluster().clone(),
             control: config.control.clone(),
-            report: Report::new(None),
+            report: Report::new(public_url),
             rules: Rules { part_target_ms: Some(config.part_target_ms), target_duration_s: None },
         };
         let (keyring, token_issuers) = (Arc::clone(&authority), Arc::clone(&issuers));

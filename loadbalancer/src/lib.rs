@@ -218,6 +218,7 @@ impl LoadBalancer {
             sticky,
             (Trust::new(Arc::clone(&node.identity)), requests_max),
             (sharing, shutdown.clone()),
+            node.clock,
         );
         let serve =
             accept::serve(listener, node.identity.server_public(), (balancer, members), connections, shutdown.clone());

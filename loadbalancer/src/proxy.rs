@@ -1,7 +1,7 @@
 //! What happens to one request: pick a node, pass it on, try another when the node fails, tell the viewer where it is.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptor::Census;
 use access::RequestPath;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use media::NodeId;
 use node::CancellationToken;
+use node::clock::Clock;
 use node::control_routes::{Answerer, answerer};
 use node::http::{ELSEWHERE, LEADER, STOPPING};
 use node::priority::{self, Hint, Priority};
@@ -83,6 +84,7 @@ pub(crate) struct Balancer {
     sharing: Arc<Sharing>,
     answered: Arc<Answered>,
     written: Written,
+    clock: Clock,
 }
 
 impl Balancer {
@@ -92,9 +94,10 @@ impl Balancer {
         sticky: StickyKey,
         (trust, requests_max): (Trust, usize),
         (sharing, stopping): (Arc<Sharing>, CancellationToken),
+        clock: Clock,
     ) -> Self {
         let (requests, answered) = (Census::new(usize::MAX, requests_max), Arc::default());
-        Self { members, sticky, trust, stopping, requests, sharing, answered, written: Written::default() }
+        Self { members, sticky, trust, stopping, requests, sharing, answered, written: Written::default(), clock }
     }
 
     /// The shortest way to answers that are kept.
@@ -377,7 +380,7 @@ impl ProxyHttp for Balancer {
         let may_wait = header.method.is_safe() && header.uri.path().starts_with(API);
         if may_wait
             && !header.headers.contains_key(WAIT)
-            && let Some(entry) = self.written.wanted(&header.headers, Instant::now())
+            && let Some(entry) = self.written.wanted(&header.headers, self.clock.elapsed())
         {
             upstream.insert_header(WAIT, entry.to_string())?;
         }
@@ -421,7 +424,7 @@ impl ProxyHttp for Balancer {
             _ => {
                 let asked = session.req_header();
                 if request.is_for_control && response.status.is_success() {
-                    self.written.answered(&asked.method, &asked.headers, &response.headers, Instant::now());
+                    self.written.answered(&asked.method, &asked.headers, &response.headers, self.clock.elapsed());
                 }
                 self.begins(session, response, request).await?;
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
@@ -15,17 +15,17 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 /// Most clients at a time. Those beyond say `x-sealcast-wait` themselves.
 const CLIENTS_MAX: usize = 10_000;
 
-/// What clients have written lately.
+/// What clients have written lately. Times are readings of one monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     /// By the digest of the client's credential: the entry, and until when it counts.
-    entries: Mutex<HashMap<u64, (u64, Instant)>>,
+    entries: Mutex<HashMap<u64, (u64, Duration)>>,
     digests: RandomState,
 }
 
 impl Written {
     /// Remembers a change, by what was asked and what was answered to it.
-    pub(crate) fn answered(&self, method: &Method, asked: &HeaderMap, answered: &HeaderMap, now: Instant) {
+    pub(crate) fn answered(&self, method: &Method, asked: &HeaderMap, answered: &HeaderMap, now: Duration) {
         let entry = || answered.get(METADATA)?.to_str().ok()?.parse().ok();
         let Some((client, entry)) = self.client(asked).filter(|_| !method.is_safe()).zip(entry()) else { return };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +39,7 @@ impl Written {
     }
 
     /// The entry that an answer to this client has to reflect.
-    pub(crate) fn wanted(&self, asked: &HeaderMap, now: Instant) -> Option<u64> {
+    pub(crate) fn wanted(&self, asked: &HeaderMap, now: Duration) -> Option<u64> {
         let client = self.client(asked)?;
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get(&client).filter(|(_, until)| *until > now).map(|(entry, _)| *entry)
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn client_reads_what_it_has_written_last_for_ten_seconds() {
-        let (written, now) = (Written::default(), Instant::now());
+        let (written, now) = (Written::default(), Duration::from_secs(100));
         let key = headers(&[(HeaderName::from_static("x-api-key"), "sc_a")]);
         let bearer = headers(&[(AUTHORIZATION, "Bearer sc_b")]);
         let session = headers(&[(COOKIE, "sealcast_node=x; __Host-sealcast=scs_c")]);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_of_reads_of_refusals_and_of_those_without_a_credential() {
-        let (written, now) = (Written::default(), Instant::now());
+        let (written, now) = (Written::default(), Duration::from_secs(100));
         let key = headers(&[(HeaderName::from_static("x-api-key"), "sc_a")]);
         written.answered(&Method::GET, &key, &entry("7"), now);
         written.answered(&Method::POST, &key, &HeaderMap::new(), now);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn clients_are_bounded_and_whoever_is_gone_makes_room() {
-        let (written, now) = (Written::default(), Instant::now());
+        let (written, now) = (Written::default(), Duration::from_secs(100));
         let client = |number: usize| {
             HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&number.to_string()).unwrap())])
         };

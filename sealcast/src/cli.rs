@@ -98,7 +98,7 @@ pub(crate) enum Command {
     /// Run every role in one process: bus, control, ingest, broadcast nodes, load balancer and a test source.
     Up(UpFlags),
     /// Run one ingest node: it takes RTMP, encodes, seals, and pushes to broadcast nodes.
-    Ingest(RoleFlags),
+    Ingest(IngestFlags),
     /// Run one broadcast node: it checks seals and media, and serves viewers.
     Broadcast(RoleFlags),
     /// Run one load balancer in front of the broadcast nodes.
@@ -252,6 +252,16 @@ pub(crate) struct RoleFlags {
     /// that no other process has. For containers that are scaled.
     #[arg(long, env = "SEALCAST_IDENTITIES", value_name = "DIR")]
     pub identities: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct IngestFlags {
+    #[command(flatten)]
+    pub role: RoleFlags,
+    /// Where publishers reach this ingest, such as `rtmp://live.example.org:1935/live`. The host 0.0.0.0 stands for the one at which they
+    /// reach the cluster [default: rtmp://0.0.0.0:PORT/live, or rtmps with the port of rtmps_listen].
+    #[arg(long, env = "SEALCAST_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -52,7 +52,7 @@ fn printed(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up(flags) => up::run(&flags).await,
-        Command::Ingest(flags) => role::run(messages::Role::Ingest, &flags).await,
+        Command::Ingest(flags) => role::ingest(&flags).await,
         Command::Broadcast(flags) => role::run(messages::Role::Broadcast, &flags).await,
         Command::Loadbalancer(flags) => role::run(messages::Role::LoadBalancer, &flags).await,
         Command::Control(flags) => role::control(&flags).await,

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::admin::AdminFile;
 use crate::certs::MEMBERS_FILE;
 use crate::certs::claim::{Claim, claim};
-use crate::cli::{Common, ControlFlags, RoleFlags, SourceFlags};
+use crate::cli::{Common, ControlFlags, IngestFlags, RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, SetUpLink, url};
 use crate::{public, settings, signals, up};
 
@@ -27,6 +27,18 @@ use crate::{public, settings, signals, up};
 /// When the configuration is not valid or a port is taken; else the error that ended the role.
 pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     run_with(role, settings::for_role(flags)?, &flags.common).await
+}
+
+/// The same for an ingest, which has flags of its own.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn ingest(flags: &IngestFlags) -> anyhow::Result<()> {
+    let mut settings = settings::for_role(&flags.role)?;
+    if flags.public_url.is_some() {
+        settings.role.ingest.public_url.clone_from(&flags.public_url);
+    }
+    run_with(Role::Ingest, settings, &flags.role.common).await
 }
 
 /// The same for control, which has flags of its own.

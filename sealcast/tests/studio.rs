@@ -42,7 +42,7 @@ async fn set_up_link_leads_to_a_broadcast_that_viewers_play() {
         while let Some(line) = lines.next_line().await.unwrap() {
             let step: Value = serde_json::from_str(&line).unwrap();
             if let Some(key) = step["key"].as_str() {
-                publisher = Some(publish(&file, &up.rtmp(), key));
+                publisher = Some(publish(&file, step["server"].as_str().expect("the studio shows a server"), key));
             }
             steps.push(step);
         }

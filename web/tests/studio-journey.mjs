@@ -71,7 +71,13 @@ await press(page.getByRole('button', { name: 'Copy key' }));
 await page.getByText('Copied').first().waitFor();
 const key = await page.evaluate(() => navigator.clipboard.readText());
 await picture('key');
-say({ step: 'stream made', key });
+// What the page shows is what OBS is given: the caller publishes there.
+const server = await page
+  .locator('.key-panel code')
+  .filter({ hasText: /^rtmps?:/ })
+  .first()
+  .textContent();
+say({ step: 'stream made', key, server });
 
 await page.waitForFunction(() => document.querySelectorAll('.step-done').length === 4);
 const stepsDone = await page.locator('.step-done').count();

@@ -8,7 +8,7 @@ import { changeLines } from '../src/studio/changes';
 import { EMPTY, seen, TICKS, ticks } from '../src/studio/history';
 import { inputRows, openWarnings, picture } from '../src/studio/input';
 import { obsFiles } from '../src/studio/obs-profile';
-import { nameOf, serverUrl, stepsDone } from '../src/studio/publish';
+import { nameOf, stepsDone } from '../src/studio/publish';
 import { expiryAt, rightsOf } from '../src/studio/rights';
 import { nextOf, routeOf, streamPath } from '../src/studio/routes';
 import { arranged, onlyLive } from '../src/studio/streams';
@@ -248,9 +248,7 @@ describe('a stream', () => {
 });
 
 describe('what an encoder needs', () => {
-  it('is_a_server_a_name_and_a_folder_for_obs', () => {
-    expect(serverUrl('live.example')).toBe('rtmp://live.example:1935/live');
-    expect(serverUrl('::1')).toBe('rtmp://[::1]:1935/live');
+  it('is_a_name_and_a_folder_for_obs', () => {
     expect(nameOf('  Évensong, in June! ')).toBe('evensong-in-june');
     expect(nameOf('***')).toBe('');
     const files = obsFiles({ name: 'hall', server: 'rtmp://x/live', key: 'a"b\\c' });

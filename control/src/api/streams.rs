@@ -64,7 +64,8 @@ impl NewStream {
 }
 
 impl Settings for NewStream {
-    const READ_ONLY: &'static [&'static str] = &["id", "version", "created_at", "key", "live", "input", "pending"];
+    const READ_ONLY: &'static [&'static str] =
+        &["id", "version", "created_at", "key", "live", "input", "publish_urls", "pending"];
 
     fn check(&self, errors: &mut Vec<Invalid>) {
         if self.name.is_empty() {
@@ -113,7 +114,7 @@ impl StreamSettings {
 
 impl Settings for StreamSettings {
     const READ_ONLY: &'static [&'static str] =
-        &["id", "name", "version", "created_at", "key", "live", "input", "pending"];
+        &["id", "name", "version", "created_at", "key", "live", "input", "publish_urls", "pending"];
 
     fn check(&self, errors: &mut Vec<Invalid>) {
         check(&self.title, &self.description, &self.category, errors);
@@ -196,6 +197,11 @@ struct StreamView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Live)]
     live: Option<Live>,
+    /// With `include=publish_urls`, and beside a new key: where encoders publish now, such as `rtmp://live.example.org:1935/live`. Empty
+    /// while no ingest is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>)]
+    publish_urls: Option<Vec<String>>,
     /// With `include=input`: what the ingest says of the publisher's media; null while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<InputReport>)]
@@ -220,7 +226,14 @@ fn view(channel: &Channel, key: Option<&StreamKey>) -> StreamView {
         created_at: channel.created_at.0,
         live: None,
         input: None,
+        publish_urls: None,
     }
+}
+
+/// The same with its key, and where that is used.
+fn view_with_key(shared: &ControlState, call: &Caller, channel: &Channel, key: &StreamKey) -> StreamView {
+    let publish_urls = Some(shared.publish_urls(&channel.name, &call.base_url));
+    StreamView { publish_urls, ..view(channel, Some(key)) }
 }
 
 /// The same with what `include` names.
@@ -237,15 +250,18 @@ fn view_with(shared: &ControlState, call: &Caller, channel: &Channel) -> StreamV
     if call.includes("input") {
         view.input = Some(shared.view.inputs(&channel.name, shared.node.clock.now()).into_iter().next());
     }
+    if call.includes("publish_urls") {
+        view.publish_urls = Some(shared.publish_urls(&channel.name, &call.base_url));
+    }
     view
 }
 
 fn ensure_parts(call: &Caller) -> Result<(), Problem> {
     let parts = call.parameter("include").unwrap_or_default();
-    if parts.split(',').all(|part| matches!(part, "" | "live" | "input")) {
+    if parts.split(',').all(|part| matches!(part, "" | "live" | "input" | "publish_urls")) {
         return Ok(());
     }
-    Err(Problem::new(Type::Malformed, "include takes live and input, separated by a comma"))
+    Err(Problem::new(Type::Malformed, "include takes live, input and publish_urls, separated by commas"))
 }
 
 pub(crate) async fn find(shared: &ControlState, call: &Caller, name: &str) -> Result<Channel, Problem> {
@@ -278,7 +294,7 @@ async fn spread(shared: &ControlState, name: &StreamId, about: About) -> Result<
 /// The tenant's streams.
 #[utoipa::path(
     get, path = "/api/v1/streams", tag = "streams",
-    params(ListParameters, ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma")),
+    params(ListParameters, ("include" = Option<String>, Query, description = "`live`, `input` and `publish_urls`, with commas between them")),
     responses((status = 200, description = "A page of streams", body = Rows<StreamView>)),
 )]
 pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Answer, Problem> {
@@ -315,7 +331,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     let change = Change {
         object: channel.id.to_string(),
         changes: json!(view(&channel, None)),
-        answer: json!(view(&channel, Some(&key))),
+        answer: json!(view_with_key(&shared, &call, &channel, &key)),
         edit: Edit::CreateChannel(channel),
         status: StatusCode::CREATED,
     };
@@ -329,7 +345,7 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     get, path = "/api/v1/streams/{stream}", tag = "streams",
     params(
         ("stream" = String, Path, description = "Name or identity"),
-        ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma"),
+        ("include" = Option<String>, Query, description = "`live`, `input` and `publish_urls`, with commas between them"),
     ),
     responses((status = 200, description = "The stream", body = StreamView)),
 )]
@@ -444,7 +460,7 @@ async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result
     let change = Change {
         object: channel.id.to_string(),
         changes: json!({ "key": { "hint": { "from": before.key.hint, "to": channel.key.hint } } }),
-        answer: json!(view(&channel, Some(&key))),
+        answer: json!(view_with_key(shared, call, &channel, &key)),
         edit: Edit::UpdateChannel(channel),
         status: StatusCode::OK,
     };

@@ -39,6 +39,7 @@ impl Cluster {
                 user("b1", Access::Broadcast),
                 user("b2", Access::Broadcast),
                 user("i1", Access::Ingest),
+                user("i2", Access::Ingest),
             ],
             ..bus::broker::Config::default()
         };

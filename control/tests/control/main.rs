@@ -16,6 +16,7 @@ mod issuers;
 mod metadata;
 mod oidc;
 mod people;
+mod publish;
 mod quotas;
 mod restored;
 mod root;

@@ -17,6 +17,7 @@ pub mod ops;
 pub mod presence;
 pub mod priority;
 pub mod problem;
+pub mod publish_url;
 mod redacted;
 pub mod sparse;
 pub mod tls;

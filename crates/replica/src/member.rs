@@ -44,7 +44,7 @@ pub struct Rules {
 }
 
 impl Report {
-    /// `public_url` is where browsers reach the node, if they do.
+    /// `public_url` is where browsers reach the node, if they do; of an ingest, where publishers do.
     pub const fn new(public_url: Option<String>) -> Self {
         Self { level: LEVEL, public_url, trust: None }
     }

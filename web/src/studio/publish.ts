@@ -2,13 +2,6 @@
 
 import type { Stream } from '../api/generated/api';
 
-/** The port of RTMP, unless the operator chose another. */
-const RTMP_PORT = 1935;
-
-/** The server that OBS wants to know. */
-export const serverUrl = (hostname: string): string =>
-  `rtmp://${hostname.includes(':') && !hostname.startsWith('[') ? `[${hostname}]` : hostname}:${RTMP_PORT}/live`;
-
 /** A line that publishes a file. The shell puts the key in, so that the line itself can be shown and kept. */
 export const ffmpegLine = (server: string): string =>
   `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 4M -g 60 -c:a aac -b:a 160k -f flv "${server}/$KEY"`;

@@ -10,6 +10,7 @@ import { EMPTY, type History, seen } from './history';
 /** How often what an ingest reports is read, milliseconds: it reports that often. */
 const INTERVAL_MS = 2_000;
 const INCLUDE = 'live,input';
+const INCLUDE_OF_ONE = `${INCLUDE},publish_urls`;
 /** Most streams on one page. */
 const STREAMS_MAX = 200;
 
@@ -60,7 +61,7 @@ export function useStream(name: string): Watched<Stream> {
       watch(async (signal) => {
         const { value } = await ask(getStreamsStream, {
           path: { stream: name },
-          query: { include: INCLUDE },
+          query: { include: INCLUDE_OF_ONE },
           signal,
         });
         look(value);

@@ -118,7 +118,7 @@ export const keyPanel = {
     'Settings › Stream: the service “Custom…”, this server, and the key. Settings › Output: a keyframe interval of 2 s.',
   server: 'Server',
   copyServer: 'Copy server',
-  thisIsTheUsualAddressWhere: 'This is the usual address. Where your operator chose another, they know it.',
+  noIngestIsThereNow: 'No ingest is there now. Its address appears here as soon as one is.',
   downloadAnObsProfile: 'Download an OBS profile',
   aFolderWithTheseSettingsAnd:
     'A folder with these settings and the key: unpack it, then Profile › Import in OBS.',

@@ -82,6 +82,7 @@ export function stream(name: string, more: object = {}): Row {
     created_at: now() - 86_400_000,
     visibility: 'public',
     origins: ['https://parish.example'],
+    publish_urls: ['rtmp://live.example:1935/live'],
     embed: 'listed',
     chat: { on: false, slow_s: 0, writers: 'everybody' },
     live: { state: 'idle' },

@@ -654,6 +654,8 @@ export interface Stream {
   live?: Live;
   name: string;
   origins: Array<string>;
+  /** With `include=publish_urls`, and beside a new key: where encoders publish now, such as `rtmp://live.example.org:1935/live`. Empty while no ingest is there. */
+  publish_urls?: Array<string>;
   title: string;
   version: number;
   /** Who may watch. */
@@ -677,6 +679,7 @@ export const readStream: Read<Stream> = /* @__PURE__ */ object(
   {
     input: /* @__PURE__ */ nullable(readInput),
     live: readLive,
+    publish_urls: /* @__PURE__ */ list(/* @__PURE__ */ text()),
   },
 );
 

@@ -6,7 +6,7 @@ import { Button } from '../../ui/button';
 import { CopyLine } from '../../ui/copy';
 import { Secret } from '../../ui/secret';
 import { obsProfile } from '../obs-profile';
-import { ffmpegLine, serverUrl } from '../publish';
+import { ffmpegLine } from '../publish';
 
 /** Gives the browser a file to keep. It never leaves this machine. */
 function download(name: string, bytes: Uint8Array<ArrayBuffer>): void {
@@ -18,8 +18,17 @@ function download(name: string, bytes: Uint8Array<ArrayBuffer>): void {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** Where an encoder publishes. */
+export function Servers({ stream }: { stream: Stream }) {
+  const servers = stream.publish_urls ?? [];
+  if (servers.length === 0) return <p class="panel-note">{t.noIngestIsThereNow}</p>;
+  return servers.map((server) => (
+    <CopyLine key={server} label={t.server} text={server} copyLabel={t.copyServer} />
+  ));
+}
+
 export function KeyPanel({ stream, secret }: { stream: Stream; secret: string }) {
-  const server = serverUrl(location.hostname);
+  const server = stream.publish_urls?.[0];
   return (
     <section class="panel key-panel" aria-labelledby="key-title">
       <h2 id="key-title">{t.streamKey}</h2>
@@ -27,23 +36,29 @@ export function KeyPanel({ stream, secret }: { stream: Stream; secret: string })
       <Secret label={t.key} secret={secret} copyLabel={t.copyKey} main />
       <h3>OBS</h3>
       <p>{t.settingsStreamTheServiceCustomThis}</p>
-      <CopyLine label={t.server} text={server} copyLabel={t.copyServer} />
-      <p class="panel-note">{t.thisIsTheUsualAddressWhere}</p>
-      <Button
-        icon="download"
-        onClick={() =>
-          download(`${stream.name}-obs-profile.zip`, obsProfile({ name: stream.name, server, key: secret }))
-        }
-      >
-        {t.downloadAnObsProfile}
-      </Button>
-      <p class="panel-note">{t.aFolderWithTheseSettingsAnd}</p>
-      <h3>ffmpeg</h3>
-      <CopyLine label={t.command} text={ffmpegLine(server)} copyLabel={t.copyCommand} />
-      <p class="panel-note">
-        <code>read -rs KEY</code>
-        {t.asksForTheKeyBeforeThat}
-      </p>
+      <Servers stream={stream} />
+      {server !== undefined && (
+        <>
+          <Button
+            icon="download"
+            onClick={() =>
+              download(
+                `${stream.name}-obs-profile.zip`,
+                obsProfile({ name: stream.name, server, key: secret }),
+              )
+            }
+          >
+            {t.downloadAnObsProfile}
+          </Button>
+          <p class="panel-note">{t.aFolderWithTheseSettingsAnd}</p>
+          <h3>ffmpeg</h3>
+          <CopyLine label={t.command} text={ffmpegLine(server)} copyLabel={t.copyCommand} />
+          <p class="panel-note">
+            <code>read -rs KEY</code>
+            {t.asksForTheKeyBeforeThat}
+          </p>
+        </>
+      )}
     </section>
   );
 }

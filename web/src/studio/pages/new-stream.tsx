@@ -27,7 +27,7 @@ function Made({ stream, secret }: { stream: Stream; secret: string }) {
       <PageHead title={stream.title || stream.name} back={['/studio/streams', common.streams]}>
         <p class="page-lead">{t.yourStreamIsMadeGiveIts}</p>
       </PageHead>
-      <KeyPanel stream={stream} secret={secret} />
+      <KeyPanel stream={shown} secret={secret} />
       <Steps stream={shown} />
       <div class="actions">
         <LinkButton href={streamPath(stream.name)} icon="pulse">

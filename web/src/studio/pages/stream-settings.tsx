@@ -22,7 +22,7 @@ import { go } from '../router';
 import { may, waits } from '../session';
 import { readStreamRow } from '../streams';
 import { useSubmit } from '../submit';
-import { KeyPanel } from './key-panel';
+import { KeyPanel, Servers } from './key-panel';
 
 interface Texts extends Record<string, unknown> {
   title: string;
@@ -186,6 +186,7 @@ function RotateKey({ stream }: { stream: Stream }) {
         <code>{stream.key.hint}</code>
         {t.replaceItWhenItWasLost}
       </p>
+      <Servers stream={stream} />
       <div class="actions">
         <Button
           icon="key"
