@@ -191,7 +191,7 @@ pub(crate) struct Common {
     /// and broadcast nodes [default: 500].
     #[arg(long, env = "SEALCAST_PART_TARGET_MS", value_name = "MS")]
     pub part_target_ms: Option<u64>,
-    /// Log level: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
+    /// Log level: error, warn, info, debug, or a filter such as `info,ingest=debug`.
     #[arg(long, env = "SEALCAST_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
     /// Format of the log.
