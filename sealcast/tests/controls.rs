@@ -122,14 +122,16 @@ impl Site {
         site
     }
 
+    /// Whether the other control node knows that this one leads.
+    async fn is_known(&self, leader: usize) -> Option<()> {
+        let other = 1 - leader;
+        let now = status(&self.cluster, &self.controls[other].node, CONTROLS[other]).await?;
+        (now["lead"]["leader"] == CONTROLS[leader]).then_some(())
+    }
+
     /// Waits until the other control node knows who leads.
     async fn knows(&self, leader: usize) {
-        let other = 1 - leader;
-        let known = async || {
-            let now = status(&self.cluster, &self.controls[other].node, CONTROLS[other]).await?;
-            (now["lead"]["leader"] == CONTROLS[leader]).then_some(())
-        };
-        eventually_async("the other control node knows who leads", TURN, known).await;
+        eventually_async("the other control node knows who leads", TURN, async || self.is_known(leader).await).await;
     }
 
     async fn leads(&self, which: usize) {
@@ -296,17 +298,17 @@ async fn changes_are_made_once_whoever_is_killed_and_whatever_happens_to_the_dat
     })
     .await
     .unwrap();
-    let leader = async || {
+    // Until its lease is over, the one from before goes on; then either may lead.
+    let agreed = async || {
         for (which, control) in site.controls.iter().enumerate() {
-            let now = status(&site.cluster, &control.node, CONTROLS[which]).await;
-            if now.is_some_and(|now| now["lead"]["leads"] == true) {
-                return Some(which);
+            let now = status(&site.cluster, &control.node, CONTROLS[which]).await?;
+            if now["lead"]["leads"] == true {
+                return site.is_known(which).await;
             }
         }
         None
     };
-    let leader = eventually_async("one of them leads again", TURN, leader).await;
-    site.knows(leader).await;
+    eventually_async("one of them leads again, and the other knows it", TURN, agreed).await;
     // Both at once.
     for control in &mut site.controls {
         control.node.process.kill();

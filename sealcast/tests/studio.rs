@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use testkit::publish::{Clip, clip, publish};
-use testkit::sealcast::{Up, text};
+use testkit::sealcast::{Up, command, text};
 use testkit::wait::{PATIENCE, turn};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -88,5 +88,28 @@ async fn signed_in_people_write_and_moderate_from_both_pages() {
     assert_eq!(last["label"], "Moderate the message of Troll: spam one");
     let ours = last["ours"].as_str().unwrap();
     assert!(ours.starts_with("ada") && ours.contains("Moderator"), "{ours}");
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_in_watches_what_is_for_members_on_the_page_that_everybody_opens() {
+    let _turn = turn().await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
+    let up = Up::start_in(SEALCAST, directory, &[]).await;
+    let mut set = command(SEALCAST);
+    set.args(["stream", "set", "demo", "--visibility", "members"]).current_dir(up.directory.path());
+    assert!(set.stdout(Stdio::null()).status().unwrap().success());
+    let journey = Command::new("node")
+        .args(["tests/member-journey.mjs", &text(&up.ready, "set_up"), "demo"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../web"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(3 * PATIENCE, journey).await.expect("the browser ends").unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{said}\n{complained}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["address"], last["watched"], "the token is nobody else's");
     up.stop().await;
 }

@@ -1,11 +1,12 @@
 /** Picks the page by the path. Each page is a real navigation, so leaving it ends all that it started. */
 
 import { header, skipLink } from './components/header';
+import { viewerPath } from './member-token';
 import { homePage } from './pages/home';
 import { notFoundPage } from './pages/not-found';
 import { rememberedBandwidth } from './player/bandwidth';
 import { carriedByPage, EarlyJoin } from './player/early';
-import { livePlaylist, pageOf, tokenPath } from './routes';
+import { livePlaylist, pageOf } from './routes';
 import { restoreTheme } from './theme';
 
 /** Waits until the page has been read: its script runs as soon as it is there, whether styles have loaded or not. */
@@ -21,7 +22,7 @@ async function start(): Promise<void> {
   const early =
     page.kind === 'watch' || page.kind === 'embed'
       ? new EarlyJoin(
-          livePlaylist(page.stream, tokenPath(location.hash)),
+          livePlaylist(page.stream, viewerPath(page.stream)),
           rememberedBandwidth(),
           carriedByPage(),
         )

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +11,7 @@ use media::UnixMillis;
 use metadata::TokenKeyId;
 use node::problem::Type;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::body::{self, Settings, check_text};
@@ -171,6 +172,15 @@ pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) 
     Ok(response)
 }
 
+/// The SHA-256 of what a public key is (RFC 7638), in base64url.
+fn thumbprint(jwk: &Value) -> String {
+    // In the order of the alphabet, as `Map` keeps them.
+    let members = ["crv", "e", "kty", "n", "x", "y"].into_iter();
+    let required: Map<String, Value> =
+        members.filter_map(|name| Some((name.to_owned(), jwk.get(name)?.clone()))).collect();
+    base64url(digest(&SHA256, Value::Object(required).to_string().as_bytes()).as_ref())
+}
+
 /// The row of a key that the tenant has.
 fn registered(
     shared: &ControlState,
@@ -181,7 +191,8 @@ fn registered(
     let now = shared.node.clock.wall();
     let id = Id::draw(Kind::SigningKey, now);
     if jwk.get("kid").is_none() {
-        jwk["kid"] = id.as_str().into();
+        // The same key has the same name, and is there once: who deletes it ends all tokens that it has signed.
+        jwk["kid"] = thumbprint(&jwk).into();
     }
     let latest = now.plus(KEY_LIFE);
     let not_after = expires_at.map_or(latest, UnixMillis);
@@ -267,4 +278,21 @@ async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<R
         tracing::warn!(key = %key.id, error = format!("{error:#}"), "the file of a retired key is still there");
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7638, section 3.1, and RFC 8037, appendix A.3.
+    #[test]
+    fn thumbprint_is_that_of_the_specification() {
+        let rsa = json!({
+            "kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        });
+        assert_eq!(thumbprint(&rsa), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let ed25519 = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        assert_eq!(thumbprint(&ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
 }

@@ -154,6 +154,14 @@ async fn public_key_is_registered_for_one_algorithm_and_reaches_the_nodes() {
     .await;
     let refused = async |body: Value| api.ask(&acme, Method::POST, "/api/v1/signing-keys", Some(body)).await;
     assert_eq!(refused(json!({ "public_key": own.jwk() })).await.problem(), "name-taken");
+    // Without a name of its own, too: whoever deletes one must not leave another of the same key.
+    let mut nameless = SigningKey::ed25519("nameless").jwk();
+    nameless.as_object_mut().unwrap().remove("kid");
+    let twin = json!({ "name": "once", "public_key": nameless });
+    let first = made(&api, &acme, "/api/v1/signing-keys", twin.clone()).await;
+    assert_eq!(refused(twin).await.problem(), "name-taken");
+    let first = format!("/api/v1/signing-keys/{}", id(&first));
+    assert_eq!(api.ask(&acme, Method::DELETE, &first, None).await.status, StatusCode::NO_CONTENT);
     let mut private = SigningKey::ed25519("secret").jwk();
     private["d"] = "AA".into();
     for (body, pointer) in [

@@ -68,8 +68,10 @@ pub enum Invalid {
         "a token of an issuer has at most {JWS_CHARS_MAX} characters here: give it fewer claims, or get a viewer token for it"
     )]
     JwsTooLong,
-    #[error("the token is not good for watching: its issuer, audience, rules, streams or times do not fit")]
-    Foreign,
+    #[error("the token's claim {name} {problem}")]
+    Claim { name: &'static str, problem: &'static str },
+    #[error("the token is not good for watching: {0}")]
+    Foreign(&'static str),
     #[error("no key of this cluster has signed the token")]
     UnknownKey,
     #[error("the token's signature is wrong: it was changed")]

@@ -92,6 +92,19 @@ fn invalid(refusal: &Refusal) -> Invalid {
         Refusal::NotYet { .. } => Invalid::NotYet,
         Refusal::Expired { .. } => Invalid::Expired,
         Refusal::Malformed(_) | Refusal::Cut(_) => Invalid::Envelope,
-        _ => Invalid::Foreign,
+        Refusal::TooLong(_) => Invalid::JwsTooLong,
+        Refusal::Claim { name, problem } => Invalid::Claim { name, problem },
+        Refusal::Algorithm { .. } => Invalid::Foreign("it is signed by an algorithm that its key is not for"),
+        Refusal::Kind => Invalid::Foreign("it is an ID token or a refresh token; use an access token"),
+        Refusal::Audience { .. } => Invalid::Foreign("it is for somebody else, by its aud and azp"),
+        Refusal::KeysAway(_) | Refusal::Busy => {
+            Invalid::Foreign("the keys of its issuer are not known now; try again in a moment")
+        }
+        Refusal::NoRole | Refusal::Role { .. } => {
+            Invalid::Foreign("no rule of its issuer gives it a role that watches")
+        }
+        Refusal::NoStreams(_) | Refusal::OtherStreams | Refusal::SeveralStreams => {
+            Invalid::Foreign("it names no streams, or not as a list of names")
+        }
     }
 }

@@ -57,7 +57,8 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
                     _ => format!("no other site shows it: sealcast stream set {name} --origin https://SITE"),
                 };
                 let token = if frame["needs_token"] == true {
-                    format!("in place of TOKEN stands a viewer token: sealcast token create {name}\n")
+                    let tenant = &of.tenant;
+                    format!("in place of TOKEN stands a viewer token: sealcast token create {name} --tenant {tenant}\n")
                 } else {
                     String::new()
                 };

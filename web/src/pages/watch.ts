@@ -4,6 +4,7 @@ import { rootOfFragment, StreamVerifier } from '../../verify/src';
 import { fetchStream, NotFound, Refused } from '../api/client';
 import { type Poll, poll } from '../api/poll';
 import type { StreamDetail } from '../api/types';
+import { maybeSignedIn } from '../chat/signed-in';
 import { copyButton } from '../components/copy-button';
 import { bareStage, picture } from '../components/picture';
 import type { Stage } from '../components/stage';
@@ -12,13 +13,14 @@ import { stateTag } from '../components/stream-card';
 import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
 import { h, setHidden, setText } from '../dom';
 import { duration, rungLabel, seconds, topRung } from '../format';
+import { dropMemberToken, keepMemberToken, viewerPath } from '../member-token';
 import { abilities, cannotPlay } from '../player/browser-limits';
 import type { EarlyJoin } from '../player/early';
 import { Player } from '../player/player';
 import { Recording } from '../player/recording';
 import { type ApiState, shouldLoad, shouldStop, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
-import { livePlaylist, posterImage, tokenPath } from '../routes';
+import { livePlaylist, posterImage } from '../routes';
 import { watch as t } from '../text/en';
 
 const POLL_MS = 2_000;
@@ -51,7 +53,7 @@ export function subtitle(detail: StreamDetail, nowMs: number): string {
 class Watch {
   readonly #stream: string;
   /** What stands before all paths: the viewer's token. */
-  readonly #token = tokenPath(location.hash);
+  readonly #token: string;
   readonly #place: HTMLElement;
   readonly #player: Player;
   readonly #verifier: StreamVerifier;
@@ -74,10 +76,12 @@ class Watch {
   #stage: Stage | null = null;
   #isDressed = false;
   #hasPicture = false;
+  #isEntering = false;
   #recording: Recording | null = null;
 
   constructor(stream: string, early: EarlyJoin | null) {
     this.#stream = stream;
+    this.#token = viewerPath(stream);
     const video = picture(stream, posterImage(stream, this.#token));
     this.#place = bareStage(video);
     this.#side.append(this.#verified.panel, this.#stats.panel);
@@ -174,6 +178,22 @@ class Watch {
     this.#api = detail.state;
     this.#apiFailures = 0;
     this.#react();
+    if (detail.state === 'live') void this.#enterAsMember();
+  }
+
+  /** Begins again with a token, where nodes tell somebody who is signed in of a stream, and give its media to holders of tokens alone. */
+  async #enterAsMember(): Promise<void> {
+    if (this.#isEntering || this.#hasPicture || this.#token !== '' || !maybeSignedIn()) return;
+    this.#isEntering = true;
+    try {
+      const { status } = await fetch(livePlaylist(this.#stream), { method: 'HEAD' });
+      if (status !== 404) return;
+      const token = await (await import('./member')).askForToken(this.#stream);
+      if (token !== null && keepMemberToken(this.#stream, token, Date.now())) location.reload();
+    } catch {
+      // Control is away, or the network: the next answer of the node tries again.
+      this.#isEntering = false;
+    }
   }
 
   /** Follows the node's statement on DVR: without DVR there is no recording, and it may begin later. */
@@ -203,6 +223,11 @@ class Watch {
   #onFailure(error: unknown, failures: number): void {
     this.#api = error instanceof NotFound ? 'missing' : 'unreachable';
     this.#apiFailures = failures;
+    if (error instanceof Refused && dropMemberToken(this.#stream, Date.now())) {
+      // It was for an hour. Whoever is still a member gets another.
+      location.reload();
+      return;
+    }
     if (error instanceof Refused) {
       // It stays refused: only another link helps.
       this.#api = 'refused';
