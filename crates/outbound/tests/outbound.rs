@@ -9,6 +9,7 @@ use std::time::Duration;
 use outbound::{Class, Error, Limits, Outbound, Policy, Refused, Request, Target, Trust};
 
 use support::{Answers, HOST, Names, Server, provider};
+use tokio::net::TcpListener;
 
 const PATIENT: Limits = Limits { time: Duration::from_secs(20), body_bytes: 1_000 };
 
@@ -26,8 +27,9 @@ struct Site {
 async fn site(answers: Answers) -> Site {
     let directory = tempfile::tempdir().unwrap();
     let (tls, ca) = support::certificate(directory.path());
-    let open = Server::start("127.0.0.2:0", tls.clone(), answers).await;
-    let secret = Server::start(&format!("127.0.0.3:{}", open.address.port()), tls, Answers::Text("secret")).await;
+    let (open, secret) = support::listeners("127.0.0.2", "127.0.0.3").await;
+    let (open, secret) =
+        (Server::start(open, tls.clone(), answers), Server::start(secret, tls, Answers::Text("secret")));
     let names = Names::start().await;
     let trust = Trust::load(Some(&ca), provider()).unwrap();
     let policy = Policy::new(["127.0.0.2"]).unwrap();
@@ -112,7 +114,8 @@ async fn certificate_of_another_authority_is_refused() {
 
 #[tokio::test]
 async fn only_listed_hosts_are_asked_without_tls() {
-    let server = Server::plain("127.0.0.2:0", Answers::Text("hello")).await;
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let server = Server::plain(listener, Answers::Text("hello"));
     let port = server.address.port();
     let names = Names::start().await;
     names.answer_with(&[&["127.0.0.2"], &["127.0.0.2"]]);

@@ -26,14 +26,17 @@ const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 /// Number of faults in the random sequence.
 const SEQUENCE: usize = 6;
 
-/// `SEALCAST_CHAOS_ONLY=Frozen` runs only faults whose names contain it, and the last one.
+/// `SEALCAST_CHAOS_ONLY=Frozen` runs only faults whose names contain it, and the last one; `SEALCAST_CHAOS_TIMES=20` each as often.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_alone_leaves_the_stream_whole() {
     let _turn = turn().await;
     let mut run = Run::start(seed()).await;
     let only = std::env::var("SEALCAST_CHAOS_ONLY").unwrap_or_default();
+    let times = std::env::var("SEALCAST_CHAOS_TIMES").map_or(1, |text| text.parse().expect("a number"));
     for step in fault::each(run.has_disks()).into_iter().filter(|step| format!("{:?}", step.0).contains(&only)) {
-        run.suffer(step).await;
+        for _ in 0..times {
+            run.suffer(step).await;
+        }
     }
     run.suffer_checked(fault::DRAINED).await;
     run.finish().await;

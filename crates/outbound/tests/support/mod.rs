@@ -59,6 +59,10 @@ impl Names {
         tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut packet).await {
+                // Other tests send datagrams, too, to ports that were theirs a moment ago.
+                if packet.get(..length).is_none_or(|packet| packet != question(HOST)) {
+                    continue;
+                }
                 script.asked.fetch_add(1, Ordering::SeqCst);
                 let addresses = script.answers.lock().unwrap().pop_front().unwrap_or_default();
                 let mut answer =
@@ -90,6 +94,17 @@ impl Names {
     }
 }
 
+/// The question for the addresses of a name.
+fn question(name: &str) -> Vec<u8> {
+    let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.trim_end_matches('.').split('.') {
+        question.push(u8::try_from(label.len()).unwrap());
+        question.extend(label.as_bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    question
+}
+
 /// Asks one name server, without a cache.
 struct Resolver(SocketAddr);
 
@@ -97,13 +112,9 @@ impl Resolve for Resolver {
     fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
         Box::pin(async move {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-            for label in name.trim_end_matches('.').split('.') {
-                question.push(u8::try_from(label.len()).unwrap());
-                question.extend(label.as_bytes());
-            }
-            question.extend([0, 0, 1, 0, 1]);
-            socket.send_to(&question, self.0).await?;
+            socket.connect(self.0).await?;
+            let question = question(name);
+            socket.send(&question).await?;
             let mut answer = [0; 512];
             let length = socket.recv(&mut answer).await?;
             let records = answer.get(question.len()..length).ok_or(io::ErrorKind::InvalidData)?;
@@ -127,22 +138,33 @@ pub(crate) enum Answers {
     Nothing,
 }
 
+/// Listeners on one port of two addresses. Another test may hold the port on the second one.
+pub(crate) async fn listeners(first: &str, second: &str) -> (TcpListener, TcpListener) {
+    loop {
+        let open = TcpListener::bind((first, 0)).await.unwrap();
+        match TcpListener::bind((second, open.local_addr().unwrap().port())).await {
+            Ok(other) => return (open, other),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("{second}: {error}"),
+        }
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Server {
-    pub(crate) async fn start(listen: &str, tls: Arc<ServerConfig>, answers: Answers) -> Self {
-        Self::serve(listen, Some(TlsAcceptor::from(tls)), answers).await
+    pub(crate) fn start(listener: TcpListener, tls: Arc<ServerConfig>, answers: Answers) -> Self {
+        Self::serve(listener, Some(TlsAcceptor::from(tls)), answers)
     }
 
-    pub(crate) async fn plain(listen: &str, answers: Answers) -> Self {
-        Self::serve(listen, None, answers).await
+    pub(crate) fn plain(listener: TcpListener, answers: Answers) -> Self {
+        Self::serve(listener, None, answers)
     }
 
-    async fn serve(listen: &str, tls: Option<TlsAcceptor>, answers: Answers) -> Self {
-        let listener = TcpListener::bind(listen).await.unwrap();
+    fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, answers: Answers) -> Self {
         let (address, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
         let counted = Arc::clone(&connections);
         tokio::spawn(async move {
