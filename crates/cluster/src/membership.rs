@@ -12,8 +12,12 @@ pub const LEASE: Duration = Duration::from_secs(6);
 /// How long a node is passed over after it failed a request, unless a presence comes sooner: a little over one presence interval.
 pub const SUSPECT: Duration = Duration::from_millis(2_500);
 
-/// A last will counts once another message has come this long after it: a broker that stops sends every node's will, and then nothing.
+/// A last will counts once another message has come this long after it: a broker that stops sends every node's will, and then breaks
+/// the connection ([`Membership::broker_changed`]).
 const WILL_CONFIRMED_AFTER: Duration = Duration::from_millis(300);
+
+/// The same for a last will that the broker had kept: the node may have lost its connection when we lost ours, and be late to return.
+const KEPT_WILL_CONFIRMED_AFTER: Duration = SUSPECT;
 
 /// When no message at all has come for this long, the bus is silent, and leases stop running: two presences of 2 s. A node hears its
 /// own presence too, so a working bus is never silent.
@@ -61,8 +65,8 @@ pub struct Member {
     pub presence: Presence,
     heard_at: Duration,
     failed_at: Option<Duration>,
-    /// When its last will came, until that counts.
-    will_at: Option<Duration>,
+    /// From when on the next message of another node makes its last will count.
+    will_from: Option<Duration>,
     /// Probes missed in a row, [`PROBES_MISSED_MAX`] at most.
     missed: u8,
 }
@@ -96,8 +100,8 @@ fn is_will(presence: &Presence) -> bool {
     presence.state == NodeState::Offline && presence.at == presence.started_at
 }
 
-/// The view of the cluster. Its inputs are [`Membership::heard`], [`Membership::failed`], [`Membership::probed`] and
-/// [`Membership::expire`]. Give it the presence of all roles: after [`QUIET`] without any message it takes the bus for silent, not the
+/// The view of the cluster. Its inputs are [`Membership::heard`], [`Membership::heard_kept`], [`Membership::broker_changed`],
+/// [`Membership::failed`], [`Membership::probed`] and [`Membership::expire`]. Give it the presence of all roles: after [`QUIET`] without any message it takes the bus for silent, not the
 /// nodes for gone, and leases stop running.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
@@ -114,6 +118,22 @@ impl Membership {
     /// Ignores a message with an earlier start than the node's known process while that is present: a late last will of the previous
     /// process must not remove it. Once the known process is gone, an earlier start means that its clock was set back.
     pub fn heard(&mut self, presence: Presence, now: Now) -> bool {
+        self.hear(presence, WILL_CONFIRMED_AFTER, now)
+    }
+
+    /// As [`Membership::heard`], for a message that a broker had kept and sent because we connected.
+    pub fn heard_kept(&mut self, presence: Presence, now: Now) -> bool {
+        self.hear(presence, KEPT_WILL_CONFIRMED_AFTER, now)
+    }
+
+    /// A connection to a broker broke or was made. Last wills that do not count yet never will: a broker that stops sends those of all
+    /// nodes and then breaks their connections, and whoever returns to it first must not take the others for gone. A node that is gone
+    /// indeed is so when its lease ends.
+    pub fn broker_changed(&mut self) {
+        self.members.values_mut().for_each(|member| member.will_from = None);
+    }
+
+    fn hear(&mut self, presence: Presence, will_counts_after: Duration, now: Now) -> bool {
         self.wake(now);
         let is_new = !self.members.contains_key(&presence.node);
         if self.revoked.contains(&presence.node) || (is_new && self.members.len() >= NODES_MAX) {
@@ -132,7 +152,8 @@ impl Membership {
             && is_will(&presence)
             && member.presence.state != NodeState::Offline
         {
-            member.will_at.get_or_insert(now.elapsed);
+            let from = now.elapsed + will_counts_after;
+            member.will_from = Some(member.will_from.map_or(from, |earlier| earlier.min(from)));
             return false;
         }
         let before = self.members.get(&presence.node);
@@ -147,17 +168,17 @@ impl Membership {
         let is_spoken = !is_will(&presence);
         self.members.insert(
             presence.node.clone(),
-            Member { presence, heard_at: now.elapsed, failed_at: None, missed, will_at: None },
+            Member { presence, heard_at: now.elapsed, failed_at: None, missed, will_from: None },
         );
         (is_spoken && self.confirm_wills(now)) | changed
     }
 
-    /// A message came, so the bus works: nodes whose last will came [`WILL_CONFIRMED_AFTER`] ago are gone. Returns whether there is one.
+    /// A message came, so the bus works: nodes whose last will is old enough are gone. Returns whether there is one.
     fn confirm_wills(&mut self, now: Now) -> bool {
-        let is_due = |at: Duration| now.elapsed.saturating_sub(at) >= WILL_CONFIRMED_AFTER;
+        let is_due = |from: Duration| now.elapsed >= from;
         let mut is_news = false;
-        for member in self.members.values_mut().filter(|member| member.will_at.is_some_and(is_due)) {
-            member.will_at = None;
+        for member in self.members.values_mut().filter(|member| member.will_from.is_some_and(is_due)) {
+            member.will_from = None;
             member.presence.state = NodeState::Offline;
             is_news = true;
         }
@@ -322,6 +343,37 @@ pub(crate) mod tests {
         assert_eq!(health(&view, "b1", at(62_100)), Health::Online, "it may be said at the same moment");
         assert!(view.heard(presence("b2", NodeState::Online, 5), at(64_100)));
         assert_eq!(health(&view, "b1", at(64_100)), Health::Offline);
+    }
+
+    #[test]
+    fn who_returns_first_to_a_broker_that_was_stopped_takes_nobody_for_gone() {
+        let mut view = Membership::default();
+        let returned = |view: &mut Membership, at_ms| {
+            view.heard(presence("b2", NodeState::Online, 5), at(at_ms));
+            health(view, "b1", at(at_ms))
+        };
+        for node in ["b1", "b2"] {
+            view.heard(presence(node, NodeState::Online, 5), at(0));
+        }
+        // The broker stops, and starts.
+        view.heard(will("b1", 5), at(1_000));
+        view.broker_changed();
+        view.broker_changed();
+        assert_eq!(returned(&mut view, 4_000), Health::Online);
+        // It has kept the will.
+        view.heard_kept(will("b1", 5), at(4_000));
+        assert_eq!(returned(&mut view, 4_500), Health::Online, "it may be on its way");
+    }
+
+    #[test]
+    fn kept_will_counts_when_the_node_does_not_return() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 5), at(3_000));
+        view.heard_kept(will("b1", 5), at(4_000));
+        view.heard(presence("b2", NodeState::Online, 5), at(6_400));
+        assert_eq!(health(&view, "b1", at(6_400)), Health::Online);
+        assert!(view.heard(presence("b2", NodeState::Online, 5), at(6_500)));
+        assert_eq!(health(&view, "b1", at(6_500)), Health::Offline);
     }
 
     #[test]

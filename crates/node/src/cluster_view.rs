@@ -14,6 +14,7 @@ use cluster::policy::PolicyInForce;
 use cluster::{Health, Member, Membership};
 use media::{NodeId, Now};
 use messages::{Policy, Prefix, Presence, Topic};
+use tokio::sync::watch;
 
 use crate::Context;
 use crate::clock::Clock;
@@ -102,7 +103,8 @@ impl ClusterView {
             Topics::Nodes => None,
             Topics::NodesAndPolicy => Some(context.bus.subscribe(&context.prefix.name(&Topic::Policy)).await?),
         };
-        Ok(Subscription { view: self.clone(), prefix: context.prefix.clone(), nodes, policy })
+        let brokers = context.bus.connected();
+        Ok(Subscription { view: self.clone(), prefix: context.prefix.clone(), nodes, policy, brokers })
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State, Now) -> T) -> T {
@@ -147,7 +149,7 @@ impl ClusterView {
         match topic {
             Topic::Node(node) => match serde_json::from_slice::<Presence>(&message.payload) {
                 // A node speaks for itself only, whatever the broker let through.
-                Ok(presence) if presence.node == node => self.take_presence(presence),
+                Ok(presence) if presence.node == node => self.take_presence(presence, message.retain),
                 _ => Update::Malformed(Malformed::Presence),
             },
             Topic::Policy => match serde_json::from_slice::<Policy>(&message.payload) {
@@ -159,9 +161,10 @@ impl ClusterView {
         }
     }
 
-    fn take_presence(&self, presence: Presence) -> Update {
+    fn take_presence(&self, presence: Presence, is_kept: bool) -> Update {
         self.change(|members, now| {
-            let is_news = members.heard(presence.clone(), now);
+            let hear = if is_kept { Membership::heard_kept } else { Membership::heard };
+            let is_news = hear(members, presence.clone(), now);
             members.expire(now);
             // The last will of a process that was replaced meanwhile says nothing about its successor.
             let known = members.get(&presence.node).map(|member| (member.presence.started_at, member.presence.state));
@@ -185,6 +188,8 @@ pub struct Subscription {
     prefix: Prefix,
     nodes: bus::Subscription,
     policy: Option<bus::Subscription>,
+    /// How many brokers are connected.
+    brokers: watch::Receiver<usize>,
 }
 
 impl Subscription {
@@ -197,11 +202,20 @@ impl Subscription {
                 None => std::future::pending().await,
             }
         };
-        let message = tokio::select! {
-            message = self.nodes.recv() => message,
-            message = policy => message,
-        };
-        Some(self.view.take(&self.prefix, &message?))
+        let mut policy = std::pin::pin!(policy);
+        loop {
+            let message = tokio::select! {
+                // What a broker sent before it broke the connection comes first.
+                biased;
+                message = self.nodes.recv() => message,
+                message = &mut policy => message,
+                Ok(()) = self.brokers.changed() => {
+                    self.view.change(|members, _| members.broker_changed());
+                    continue;
+                }
+            };
+            return Some(self.view.take(&self.prefix, &message?));
+        }
     }
 }
 
