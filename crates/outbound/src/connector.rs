@@ -19,7 +19,7 @@ use crate::error::{Error, Refused};
 use crate::policy::Policy;
 use crate::resolver::{Resolve, SystemResolver};
 use crate::target::Target;
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 
 /// Most addresses of a name that are tried. All of them are checked.
 const ADDRESSES_TRIED_MAX: usize = 4;
@@ -129,7 +129,7 @@ impl Outbound {
         }
         let untrusted = |reason: String| Error::Tls { origin: target.to_string(), reason };
         let name = ServerName::try_from(target.host().to_owned()).map_err(|error| untrusted(error.to_string()))?;
-        let socket = self.tls.connect(name, socket).await.map_err(|error| untrusted(error.to_string()))?;
+        let socket = self.tls.connect(name, socket).await.map_err(|error| untrusted(trust::objection(&error)))?;
         // Boxed: the state of a TLS session is large.
         Box::pin(ask(target, socket, request, body_bytes)).await
     }

@@ -1,10 +1,11 @@
 //! Whose certificates servers outside may show: the authorities that the system trusts, and those that the operator adds.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, OtherError, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -17,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTrust {
     #[error("cannot read {}: {source}", .path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("{} is no PEM file of certificates, or has more than {FILE_BYTES_MAX} bytes", .path.display())]
     NoCertificates { path: PathBuf },
     #[error("{SYSTEM_AUTHORITIES} is not there: install ca-certificates, or give outbound_ca")]
@@ -55,6 +56,31 @@ impl Trust {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(tls) })
+    }
+}
+
+/// What is wrong with a server's certificate, and the way out where there is one; the system's text for what is no matter of trust.
+pub(crate) fn objection(error: &io::Error) -> String {
+    let rustls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = rustls_error else { return error.to_string() };
+    match certificate {
+        // The second: an authority of that name is trusted, and has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "no authority that is trusted here has issued its certificate; the operator can add one in outbound_ca"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet, or a clock is wrong".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        // What rustls has no word for; the verifier says it by this name only.
+        CertificateError::Other(OtherError(other)) if format!("{other:?}") == "CaUsedAsEndEntity" => {
+            "its certificate is that of an authority (CA:TRUE); a server needs one of its own (CA:FALSE)".to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
     }
 }
 

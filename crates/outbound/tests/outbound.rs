@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use outbound::{Class, Error, Limits, Outbound, Policy, Refused, Request, Target, Trust};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
 use support::{Answers, HOST, Names, Server, provider};
 use tokio::net::TcpListener;
 
@@ -109,7 +110,37 @@ async fn certificate_of_another_authority_is_refused() {
     let outbound = Outbound::with_resolver(site.outbound.policy().clone(), &trust, site.names.resolver());
     let asked = outbound.send(&site.target, Request::get_json(), PATIENT).await;
     assert!(matches!(asked, Err(Error::Tls { .. })), "{asked:?}");
-    assert!(!asked.unwrap_err().to_string().contains("/path"), "paths may hold secrets");
+    let text = asked.unwrap_err().to_string();
+    assert!(text.contains("outbound_ca"), "{text}");
+    assert!(!text.contains("/path"), "paths may hold secrets");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    let of = |host: &str| CertificateParams::new([host.to_owned()]).unwrap();
+    let mut authority = of(HOST);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (mut old, mut early) = (of(HOST), of(HOST));
+    (old.not_before, old.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+    early.not_before = date_time_ymd(4000, 1, 1);
+    for (fields, said) in [
+        (authority, "a server needs one of its own (CA:FALSE)"),
+        (old, "has expired"),
+        (early, "is not valid yet"),
+        (of("elsewhere.test"), "is for another name"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (tls, ca) = support::issued(directory.path(), fields);
+        let server = Server::start(TcpListener::bind("127.0.0.2:0").await.unwrap(), tls, Answers::Text("hello"));
+        let names = Names::start().await;
+        names.answer_with(&[&["127.0.0.2"]]);
+        let trust = Trust::load(Some(&ca), provider()).unwrap();
+        let policy = Policy::new(["127.0.0.2"]).unwrap();
+        let target = Target::parse(&format!("https://{HOST}:{}/", server.address.port()), &policy).unwrap();
+        let outbound = Outbound::with_resolver(policy, &trust, names.resolver());
+        let text = outbound.send(&target, Request::get_json(), PATIENT).await.unwrap_err().to_string();
+        assert!(text.contains(said), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outbound::{Resolve, Resolving};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,11 +26,17 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// A certificate for [`HOST`] that is its own authority, and the file with it.
 pub(crate) fn certificate(directory: &Path) -> (Arc<ServerConfig>, PathBuf) {
-    let own = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
+    issued(directory, CertificateParams::new([HOST.to_owned()]).unwrap())
+}
+
+/// As [`certificate`], with these fields.
+pub(crate) fn issued(directory: &Path, fields: CertificateParams) -> (Arc<ServerConfig>, PathBuf) {
+    let signing_key = KeyPair::generate().unwrap();
+    let own = fields.self_signed(&signing_key).unwrap();
     let path = directory.join("ca.pem");
-    std::fs::write(&path, own.cert.pem()).unwrap();
-    let certificate = CertificateDer::from(own.cert.der().to_vec());
-    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    std::fs::write(&path, own.pem()).unwrap();
+    let certificate = CertificateDer::from(own.der().to_vec());
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let tls = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
