@@ -111,5 +111,6 @@ async fn whoever_is_signed_in_watches_what_is_for_members_on_the_page_that_every
     assert!(ended.status.success(), "{said}\n{complained}");
     let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(last["address"], last["watched"], "the token is nobody else's");
+    assert_eq!(last["wentOn"], 0, "whoever was suspended while it watched sees nothing more");
     up.stop().await;
 }

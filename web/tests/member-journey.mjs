@@ -1,6 +1,6 @@
 /**
  * Watches a stream that is for members, in headless Chromium against a real cluster: whoever is signed in, on the page that everybody opens;
- * and a guest, who is told that there is no such stream.
+ * a guest, who is told that there is no such stream; and a member who is invited in the studio, and suspended while it watches.
  *
  *   node tests/member-journey.mjs SET-UP-LINK STREAM
  *
@@ -25,18 +25,20 @@ const watched = at(`/watch/${stream}`);
 const plays = (page) =>
   page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { polling: 200 });
 
+const becomes = async (page, name, invitation) => {
+  await page.goto(invitation);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Password').fill('correct horse battery staple');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/studio/);
+};
+
 const guest = await visitor();
 await guest.goto(watched);
 await guest.getByText('There is no stream of this name').waitFor();
 
 const member = await visitor();
-await member.goto(link);
-await member.getByLabel('Name').fill('ada');
-await member.getByLabel('Password').fill('correct horse battery staple');
-await member.keyboard.press('Enter');
-await member.waitForURL(/\/studio/);
-// The studio has said who is signed in once it shows the stream.
-await member.getByText(stream).first().waitFor();
+await becomes(member, 'ada', link);
 await member.goto(watched);
 await plays(member);
 const address = member.url();
@@ -47,5 +49,27 @@ await member.evaluate((key) => {
 }, `sealcast-watch:${stream}`);
 await member.goto(watched);
 await plays(member);
-process.stdout.write(`${JSON.stringify({ address, watched })}\n`);
+
+await member.goto(at('/studio/settings/members'));
+await member.getByRole('button', { name: 'Invite', exact: true }).click();
+await member.getByRole('dialog').getByLabel('Name').fill('Bob');
+await member.getByRole('dialog').getByText('Viewer', { exact: true }).click();
+await member.getByRole('button', { name: 'Make the link' }).click();
+const invitation = await member.locator('[data-secret="shown"]').textContent();
+const bob = await visitor();
+await becomes(bob, 'bob', new URL(invitation, link).href);
+await bob.goto(watched);
+await plays(bob);
+await member.reload();
+await member.getByRole('button', { name: 'Suspend Bob' }).click();
+await bob.getByText('the token was taken back').waitFor();
+const standsAt = () => bob.evaluate(() => document.querySelector('video')?.currentTime ?? 0);
+const stands = await standsAt();
+await bob.waitForTimeout(3_000);
+const wentOn = (await standsAt()) - stands;
+await bob.reload();
+await bob.getByText('There is no stream of this name').waitFor();
+await member.goto(watched);
+await plays(member);
+process.stdout.write(`${JSON.stringify({ address, watched, wentOn })}\n`);
 await browser.close();

@@ -1,6 +1,6 @@
 /**
  * Whether somebody may be signed in in this browser. The cookie is not for scripts, and asking control would cost a request of every viewer:
- * so the studio leaves a mark, which says nothing about anybody.
+ * so whoever signs in leaves a mark, which says nothing about anybody.
  */
 
 const KEY = 'sealcast-signed-in';

@@ -2,6 +2,7 @@
 
 import { postSetup } from '../api/generated/api';
 import { type ApiError, ask } from '../api/request';
+import { noteSignedIn } from '../chat/signed-in';
 import { h } from '../dom';
 import { setup as t } from '../text/en';
 import { field, formPage } from './form';
@@ -88,6 +89,7 @@ export function setupPage(): HTMLElement {
     }
     await ask(postSetup, { body: { code, name: name.input.value.trim(), password: password.input.value } });
     await noteUsed(code);
+    noteSignedIn(true);
     location.assign('/studio');
     return true;
   };

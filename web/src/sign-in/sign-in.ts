@@ -2,6 +2,7 @@
 
 import { postSession } from '../api/generated/api';
 import { ask } from '../api/request';
+import { noteSignedIn } from '../chat/signed-in';
 import { h, setHidden } from '../dom';
 import { nextOf } from '../studio/routes';
 import { signIn as t } from '../text/en';
@@ -24,6 +25,7 @@ export function signInPage(): HTMLElement {
       return false;
     }
     await ask(postSession, { body: { name: name.input.value.trim(), password: password.input.value } });
+    noteSignedIn(true);
     location.assign(nextOf(location.search));
     return true;
   };
