@@ -130,7 +130,7 @@ async fn what_is_wrong_with_a_certificate_is_said_in_words() {
         (of("elsewhere.test"), "is for another name"),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let (tls, ca) = support::issued(directory.path(), fields);
+        let (tls, ca) = support::issued(directory.path(), &fields);
         let server = Server::start(TcpListener::bind("127.0.0.2:0").await.unwrap(), tls, Answers::Text("hello"));
         let names = Names::start().await;
         names.answer_with(&[&["127.0.0.2"]]);

@@ -26,11 +26,11 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// A certificate for [`HOST`] that is its own authority, and the file with it.
 pub(crate) fn certificate(directory: &Path) -> (Arc<ServerConfig>, PathBuf) {
-    issued(directory, CertificateParams::new([HOST.to_owned()]).unwrap())
+    issued(directory, &CertificateParams::new([HOST.to_owned()]).unwrap())
 }
 
 /// As [`certificate`], with these fields.
-pub(crate) fn issued(directory: &Path, fields: CertificateParams) -> (Arc<ServerConfig>, PathBuf) {
+pub(crate) fn issued(directory: &Path, fields: &CertificateParams) -> (Arc<ServerConfig>, PathBuf) {
     let signing_key = KeyPair::generate().unwrap();
     let own = fields.self_signed(&signing_key).unwrap();
     let path = directory.join("ca.pem");
