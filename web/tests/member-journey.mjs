@@ -64,6 +64,7 @@ await member.reload();
 await member.getByRole('button', { name: 'Suspend Bob' }).click();
 await bob.getByText('the token was taken back').waitFor();
 const standsAt = () => bob.evaluate(() => document.querySelector('video')?.currentTime ?? 0);
+// What it had buffered has run out by now: the picture stands, and stays so.
 const stands = await standsAt();
 await bob.waitForTimeout(3_000);
 const wentOn = (await standsAt()) - stands;

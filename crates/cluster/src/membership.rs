@@ -101,8 +101,8 @@ fn is_will(presence: &Presence) -> bool {
 }
 
 /// The view of the cluster. Its inputs are [`Membership::heard`], [`Membership::heard_kept`], [`Membership::broker_changed`],
-/// [`Membership::failed`], [`Membership::probed`] and [`Membership::expire`]. Give it the presence of all roles: after [`QUIET`] without any message it takes the bus for silent, not the
-/// nodes for gone, and leases stop running.
+/// [`Membership::failed`], [`Membership::probed`] and [`Membership::expire`]. Give it the presence of all roles: after [`QUIET`] without
+/// any message it takes the bus for silent, not the nodes for gone, and leases stop running.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     members: BTreeMap<NodeId, Member>,

@@ -196,19 +196,23 @@ impl Subscription {
     /// Waits for the next message, folds it into the view, and returns what it did; `None` once the bus is closed. Cancelling loses
     /// nothing.
     pub async fn next(&mut self) -> Option<Update> {
-        let policy = async {
-            match &mut self.policy {
-                Some(policy) => policy.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut policy = std::pin::pin!(policy);
         loop {
+            let policy = async {
+                match &mut self.policy {
+                    Some(policy) => policy.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let message = async {
+                tokio::select! {
+                    message = self.nodes.recv() => message,
+                    message = policy => message,
+                }
+            };
             let message = tokio::select! {
                 // What a broker sent before it broke the connection comes first.
                 biased;
-                message = self.nodes.recv() => message,
-                message = &mut policy => message,
+                message = message => message,
                 Ok(()) = self.brokers.changed() => {
                     self.view.change(|members, _| members.broker_changed());
                     continue;
@@ -446,5 +450,32 @@ mod tests {
         assert_eq!((versions, health(&nodes.clone(), "c1")), ([7, 0], Some(Health::Online)));
         shutdown.cancel();
         assert_eq!((next(&mut to_all).await, next(&mut to_nodes).await), (None, None), "the bus is closed");
+    }
+
+    #[tokio::test]
+    async fn wills_before_a_connection_broke_and_kept_ones_wait_for_their_nodes() {
+        let directory = tempfile::tempdir().unwrap();
+        let shutdown = CancellationToken::new();
+        let context = control(directory.path(), &shutdown).await;
+        let view = ClusterView::new(context.clock);
+        let mut subscription = view.subscribe(&context, Topics::Nodes).await.unwrap();
+        let (brokers, changes) = watch::channel(1);
+        subscription.brokers = changes;
+        for node in ["b1", "b2", "b3", "b4"] {
+            say(&view, &presence(node, NodeState::Online, 1));
+        }
+        say(&view, &will("b1", 1));
+        brokers.send_replace(0);
+        let nothing = tokio::time::timeout(Duration::from_millis(50), subscription.next()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        say(&view, &will("b2", 1));
+        let payload = serde_json::to_vec(&will("b3", 1)).unwrap().into();
+        let kept = Message { topic: Prefix::default().filter("nodes/b3"), payload, retain: true };
+        view.take(&Prefix::default(), &kept);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        say(&view, &presence("b4", NodeState::Online, 1));
+        let online = ["b1", "b2", "b3"].map(|node| health(&view, node) == Some(Health::Online));
+        assert_eq!(online, [true, false, true], "b2 alone is gone");
+        shutdown.cancel();
     }
 }

@@ -59,7 +59,7 @@ impl Trust {
     }
 }
 
-/// What is wrong with a server's certificate, and the way out where there is one; the system's text for what is no matter of trust.
+/// Says what is wrong with a server's certificate, and the way out where there is one. An error of another kind keeps its own text.
 pub(crate) fn objection(error: &io::Error) -> String {
     let rustls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(certificate)) = rustls_error else { return error.to_string() };
