@@ -107,7 +107,7 @@ async fn watch(cluster: &Cluster, viewers: &mut [Viewer], balancer: SocketAddr, 
 
 async fn viewers_stay(phase: Duration) {
     let cluster = Cluster::start(&NODES).await;
-    // Of this key follow nine seats of the school that are spread over all nodes; of another one may be left out.
+    // With this key the school's nine seats are spread over all nodes; another one may leave a node out.
     cluster.set_sticky_key([6; 32]);
     let balancer = cluster.balancer().await;
     let orders = Arc::new(Orders::default());
